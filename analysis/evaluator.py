@@ -1,0 +1,308 @@
+"""Evaluator: the loss of a torch network at combinations of anchor points."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from landscape.analysis.landscape import Evaluation
+from landscape.analysis.shared_layer import SharedLayer, combine, first_affine_layer
+from landscape.data_store.errors import LandscapeError, UsageError
+from landscape.data_store.params import Array
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+BN_POLICIES = ("interpolate", "recompute", "first")
+_RECOMPUTE_EXAMPLES = 5_000
+_PROBE_EXAMPLES = 256
+_NUMBERS_IN_FLIGHT = 2**26  # numbers of prepared points held at once: 256 MiB in float32
+
+
+@dataclass(frozen=True, eq=False)
+class _Data:
+    """One split on the device."""
+
+    inputs: Tensor
+    targets: Tensor
+
+    def batches(self, size: int, examples: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Consecutive batches; views, nothing is copied."""
+        stop = len(self.inputs) if examples is None else min(examples, len(self.inputs))
+        for start in range(0, stop, size):
+            end = min(start + size, stop)
+            yield self.inputs[start:end], self.targets[start:end]
+
+
+class Evaluator:
+    """A `Landscape` of a network on data, exact at the anchors and fast between them.
+
+    A point is the parameters in the order of ``named_parameters`` followed by the
+    floating-point buffers in the order of ``named_buffers``. The network given is copied
+    and never touched. Data stay on the device. Where the first layer is affine, sees only
+    the data, and is wide enough to matter, its response to a batch is computed once per
+    anchor and combined by the coefficients: it is linear in the weights, so this is exact
+    up to rounding.
+
+    At the first call the loss is probed: two passes and two batch sizes must agree, or a
+    `LandscapeError` says that the loss is noisy. A noisy loss looks like a barrier.
+
+    Parameters
+    ----------
+    model
+        Any module whose forward takes a batch of inputs.
+    splits
+        Inputs (examples, …) and targets (examples, …) by split name.
+    loss
+        Per-example loss, (outputs, targets) -> (examples,).
+    device
+        Where to compute.
+    bn
+        What happens to buffers between anchors: ``interpolate`` them like weights,
+        ``recompute`` normalisation statistics at each point from the first 5 000 training
+        examples, or take those of the ``first`` anchor.
+    batch_size
+        Examples at a time; 1 000, or 250 for networks with convolutions.
+    share
+        False never shares the first layer; None decides as described.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        splits: Mapping[str, tuple[Tensor, Tensor]],
+        loss: Loss,
+        *,
+        device: str | torch.device = "cpu",
+        bn: str = "interpolate",
+        batch_size: int | None = None,
+        share: bool | None = None,
+    ) -> None:
+        if bn not in BN_POLICIES:
+            raise UsageError(f"bn is {bn!r}; use one of {', '.join(BN_POLICIES)}")
+        self.device = torch.device(device)
+        self.model = copy.deepcopy(model).to(self.device).eval()
+        self.loss, self.bn = loss, bn
+        self._place_in_one_vector()
+        dtype = self._theta.dtype
+        self.splits = {
+            name: _Data(
+                x.to(self.device, dtype if x.is_floating_point() else None), y.to(self.device)
+            )
+            for name, (x, y) in splits.items()
+        }
+        layers = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+        convolutional = any(isinstance(module, layers) for module in self.model.modules())
+        self.batch_size = batch_size or (250 if convolutional else 1_000)
+        self._norms = [m for m in self.model.modules() if isinstance(m, _NORMS)]
+        self._share = share
+        self._shared: SharedLayer | None = None
+        self._probed = False
+
+    @property
+    def size(self) -> int:
+        """Length of a point: parameters and floating-point buffers."""
+        return self._theta.numel()
+
+    @property
+    def shares_first_layer(self) -> bool:
+        """True once a probe has found that the first layer can be shared."""
+        return self._shared is not None
+
+    def evaluate(self, anchors: Array, coefficients: Array, *, split: str) -> Evaluation:
+        """Loss and error at ``coefficients @ anchors``; see `Landscape.evaluate`.
+
+        Parameters
+        ----------
+        anchors
+            Points (j, n) of the network's dtype, with n = `size`.
+        coefficients
+            Float (k, j).
+        split
+            Name of a split.
+
+        Cost: k passes over the split, or j through the first layer and k through the rest
+        where it is shared. Sums are accumulated in float64. A point with a non-finite loss
+        has NaN loss and error.
+        """
+        if split not in self.splits:
+            raise UsageError(f"there is no split {split!r}; this task has {', '.join(self.splits)}")
+        if anchors.ndim != 2 or anchors.shape[1] != self.size:
+            raise LandscapeError(
+                f"anchors of shape {anchors.shape} do not fit the network; expected (any, {self.size})"
+            )
+        if coefficients.ndim != 2 or coefficients.shape[1] != len(anchors):
+            raise LandscapeError(
+                f"coefficients of shape {coefficients.shape} do not fit {len(anchors)} anchors; "
+                f"expected (any, {len(anchors)})"
+            )
+        points = [self._to_device(anchor) for anchor in anchors]
+        weights = coefficients.astype(np.float64).tolist()
+        data = self.splits[split]
+        with torch.inference_mode():
+            if not self._probed:
+                self._probe(points, data)
+            sums = self._sums(points, weights, data)
+        return _summary(sums, len(data.inputs), data.targets.is_floating_point())
+
+    def losses(self, point: Array, *, split: str, examples: int) -> Array:
+        """Loss of each of the first `examples` of a split at one point: float64 (examples,)."""
+        with torch.inference_mode():
+            self._set([self._to_device(point)], [1.0])
+            parts = [
+                self.loss(self.model(inputs), targets)
+                for inputs, targets in self.splits[split].batches(self.batch_size, examples)
+            ]
+        losses: Array = torch.cat(parts).double().cpu().numpy()
+        return losses
+
+    def _sums(
+        self, points: Sequence[Tensor], weights: Sequence[Sequence[float]], data: _Data
+    ) -> Array:
+        """Sum of losses, of their squares and of errors at each point: float64 (k, 3)."""
+        if self._shared is None or len(weights) <= len(points):
+            return np.array([self._direct(points, row, data) for row in weights])
+        rest = sum(view.numel() for view in self._shared.rest(self._theta))
+        at_once = max(1, _NUMBERS_IN_FLIGHT // max(rest, 1))
+        groups = [weights[i : i + at_once] for i in range(0, len(weights), at_once)]
+        return np.concatenate([self._together(points, group, data) for group in groups])
+
+    def _direct(self, points: Sequence[Tensor], row: Sequence[float], data: _Data) -> Array:
+        """One point, batch after batch."""
+        self._set(points, row)
+        sums = torch.zeros(3, dtype=torch.float64, device=self.device)
+        for inputs, targets in data.batches(self.batch_size):
+            sums += self._batch(self.model(inputs), targets)
+        totals: Array = sums.cpu().numpy()
+        return totals
+
+    def _together(
+        self, points: Sequence[Tensor], weights: Sequence[Sequence[float]], data: _Data
+    ) -> Array:
+        """All points on each batch, the first layer's response computed once per anchor."""
+        assert self._shared is not None
+        prepared = []
+        for row in weights:
+            self._set(points, row)
+            prepared.append([view.clone() for view in self._shared.rest(self._theta)])
+        rest = self._shared.rest(self._theta)
+        sums = torch.zeros((len(weights), 3), dtype=torch.float64, device=self.device)
+        with self._shared.installed(points):
+            for inputs, targets in data.batches(self.batch_size):
+                self._shared.record(self.model, inputs)
+                for k, row in enumerate(weights):
+                    for view, values in zip(rest, prepared[k], strict=True):
+                        view.copy_(values)
+                    self._shared.put(row)
+                    sums[k] += self._batch(self.model(inputs), targets)
+        totals: Array = sums.cpu().numpy()
+        return totals
+
+    def _batch(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Sum of losses, of their squares, and of errors over one batch."""
+        losses = self.loss(outputs, targets).double()
+        if targets.is_floating_point():
+            wrong = torch.zeros((), dtype=torch.float64, device=self.device)
+        else:
+            wrong = (outputs.argmax(1) != targets).sum().double()
+        return torch.stack([losses.sum(), losses.dot(losses), wrong])
+
+    def _set(self, points: Sequence[Tensor], row: Sequence[float]) -> None:
+        """Move the network to one combination; zeros are left out, so anchors are exact."""
+        combine(points, row, self._theta)
+        if self._buffer_start < self.size:
+            if self.bn == "first":
+                start = self._buffer_start
+                self._theta[start:].copy_(points[0][start:])
+            elif self.bn == "recompute" and self._norms:
+                self._recompute()
+
+    def _recompute(self) -> None:
+        """Normalisation statistics of the point the network is at, from training data."""
+        if "train" not in self.splits:
+            raise UsageError("bn=recompute needs a train split; this task has none")
+        for module in self._norms:
+            module.reset_running_stats()
+            module.momentum = None
+            module.train()
+        for inputs, _ in self.splits["train"].batches(self.batch_size, _RECOMPUTE_EXAMPLES):
+            self.model(inputs)
+        self.model.eval()
+
+    def _probe(self, points: Sequence[Tensor], data: _Data) -> None:
+        """Refuse a loss that is no function of the weights; find a first layer to share."""
+        self._probed = True
+        lone = [1.0] + [0.0] * (len(points) - 1)
+        passes = []
+        for size in (_PROBE_EXAMPLES, _PROBE_EXAMPLES, 100):
+            self._set(points, lone)
+            losses = [
+                self.loss(self.model(x), y) for x, y in data.batches(size, _PROBE_EXAMPLES)
+            ]
+            for part in losses:
+                if part.ndim != 1:
+                    raise UsageError(
+                        f"the loss returned shape {tuple(part.shape)} for a batch; it must "
+                        "return one number per example"
+                    )
+            passes.append(torch.cat(losses).double())
+        tolerance = 1e-4 if self._theta.dtype == torch.float32 else 1e-8
+        for other, what in ((passes[1], "two passes"), (passes[2], "two batch sizes")):
+            if not torch.allclose(passes[0], other, rtol=tolerance, atol=tolerance, equal_nan=True):
+                raise LandscapeError(
+                    f"the loss is noisy: {what} over the same {len(other)} examples gave "
+                    f"{passes[0].mean().item():.6g} and {other.mean().item():.6g}; the network "
+                    "must be deterministic and treat examples independently in evaluation mode"
+                )
+        if self._share is not False and not (self.bn == "recompute" and self._norms):
+            batch = next(data.batches(_PROBE_EXAMPLES))
+            self._shared = first_affine_layer(
+                self.model, self._theta, self._places, batch[0], need_gain=self._share is None
+            )
+
+    def _place_in_one_vector(self) -> None:
+        """Make every parameter and floating-point buffer a view of one vector."""
+        parameters = dict(self.model.named_parameters())
+        moving = {n: b for n, b in self.model.named_buffers() if b.is_floating_point()}
+        tensors: dict[str, Tensor] = {**parameters, **moving}
+        dtype = next(iter(parameters.values())).dtype
+        size = sum(t.numel() for t in tensors.values())
+        self._buffer_start = sum(p.numel() for p in parameters.values())
+        self._theta = torch.empty(size, dtype=dtype, device=self.device)
+        ends = list(itertools.accumulate(t.numel() for t in tensors.values()))
+        self._places: dict[str, slice] = {}
+        for (name, tensor), end in zip(tensors.items(), ends, strict=True):
+            place = slice(end - tensor.numel(), end)
+            self._theta[place] = tensor.detach().reshape(-1).to(dtype)
+            tensor.requires_grad_(False)
+            tensor.data = self._theta[place].view(tensor.shape)
+            self._places[name] = place
+
+    def _to_device(self, anchor: Array) -> Tensor:
+        """An anchor as a tensor of the network's dtype."""
+        array = torch.from_numpy(np.ascontiguousarray(anchor))
+        return array.to(self.device, self._theta.dtype)
+
+
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+def _summary(sums: Array, examples: int, regression: bool) -> Evaluation:
+    """Means and standard errors from the sums (k, 3)."""
+    loss = sums[:, 0] / examples
+    finite = np.isfinite(loss)
+    spread = np.maximum(sums[:, 1] - examples * np.where(finite, loss, 0.0) ** 2, 0.0)
+    error = np.where(finite & (not regression), sums[:, 2] / examples, np.nan)
+    freedom = max(examples - 1, 1)
+    return Evaluation(
+        loss=np.where(finite, loss, np.nan),
+        error=error,
+        loss_se=np.where(finite, np.sqrt(spread / freedom / examples), np.nan),
+        error_se=np.sqrt(error * (1.0 - error) / freedom),
+        examples=examples,
+    )

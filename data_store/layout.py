@@ -1,0 +1,79 @@
+"""Where everything lies in a store, and the versions of its formats."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+STORE_FORMAT, STORE_VERSION = "landscape-store", (1, 0)
+RUN_FORMAT, RUN_VERSION = "landscape-run", (1, 0)
+LEVEL_FORMAT, LEVEL_VERSION = "landscape-level", (1, 0)
+OBJECT_FORMAT, OBJECT_VERSION = "landscape-object", (1, 0)
+RESUME_FORMAT, RESUME_VERSION = "landscape-resume", (1, 0)
+
+RESULT_SUFFIX = ".nc"
+RECORD_ATTRIBUTE, DIGEST_ATTRIBUTE = "record", "content_sha256"
+
+
+def manifest(root: Path) -> Path:
+    """The store's own description."""
+    return root / "store.json"
+
+
+def index(root: Path) -> Path:
+    """The SQLite catalogue."""
+    return root / "index.sqlite"
+
+
+def objects(root: Path) -> Path:
+    """Folder of content-addressed points."""
+    return root / "objects"
+
+
+def object_file(root: Path, digest: str) -> Path:
+    """File of one content-addressed point."""
+    return objects(root) / digest[:2] / f"{digest}.h5"
+
+
+def runs(root: Path) -> Path:
+    """Folder of all runs."""
+    return root / "runs"
+
+
+def run_folder(root: Path, run: str) -> Path:
+    """Folder of one run."""
+    return runs(root) / run
+
+
+def run_manifest(root: Path, run: str) -> Path:
+    """Description of one run: its configuration, tensors, data and versions."""
+    return run_folder(root, run) / "run.json"
+
+
+def run_lock(root: Path, run: str) -> Path:
+    """Lock held by the one process that trains a run."""
+    return run_folder(root, run) / ".lock"
+
+
+def run_log(root: Path, run: str) -> Path:
+    """Append-only evaluations of a run as JSON lines."""
+    return run_folder(root, run) / "log.jsonl"
+
+
+def level_file(root: Path, run: str, level: int) -> Path:
+    """File of one finished level."""
+    return run_folder(root, run) / f"level_{level:04d}.h5"
+
+
+def resume_file(root: Path, run: str) -> Path:
+    """State of the level being trained."""
+    return run_folder(root, run) / "resume.h5"
+
+
+def results(root: Path) -> Path:
+    """Folder of all results."""
+    return root / "results"
+
+
+def result_file(root: Path, kind: str, result_id: str) -> Path:
+    """File of one result."""
+    return results(root) / kind / result_id[:2] / f"{result_id}{RESULT_SUFFIX}"

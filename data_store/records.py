@@ -1,0 +1,237 @@
+"""The values that travel between the rooms: RunConfig, Trace, Checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from landscape.data_store.errors import UsageError
+from landscape.data_store.mask import Mask
+from landscape.data_store.params import Array, ParamSpec, array_digest
+from landscape.data_store.settings import check, option
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides the numbers of a run; the run's manifest holds it as JSON.
+
+    Each field is an option of ``landscape train``; a model's protocol sets its defaults.
+    """
+
+    task: str = option("digits", "data set and loss", listed="tasks")
+    model: str = option("lenet-300-100", "network", listed="models")
+    levels: int = option(12, "levels to train, the dense level 0 included", min=1, max=9999)
+    seed: int = option(0, "seed of initialisation, data order and random masks", min=0)
+    criterion: str = option("magnitude", "what is pruned", listed="criteria")
+    scope: str = option(
+        "layer", "compare scores in each layer, or globally", choices=("layer", "global")
+    )
+    pruning_fraction: float = option(
+        0.2, "fraction of surviving weights removed per level", min=0, max=1
+    )
+    pruning_fraction_conv: float = option(0.2, "the same in convolutions", min=0, max=1)
+    pruning_fraction_output: float = option(0.1, "the same in the output layer", min=0, max=1)
+    rewind_step: int = option(0, "step whose weights every level starts from", min=0)
+    iterations: int = option(1000, "training steps per level", min=1)
+    batch_size: int = option(60, "examples per step", min=1)
+    optimizer: str = option("adam", "optimiser", choices=("adam", "adamw", "sgd"))
+    lr: float = option(1.2e-3, "learning rate", above=0)
+    momentum: float = option(0.9, "momentum of sgd", min=0, max=1)
+    weight_decay: float = option(0.0, "weight decay", min=0)
+    lr_milestones: tuple[int, ...] = option(
+        (), "steps from which the learning rate is multiplied by --lr-gamma", min=1
+    )
+    lr_gamma: float = option(0.1, "factor of the learning rate at a milestone", above=0)
+    warmup: int = option(0, "steps of linear warm-up of the learning rate", min=0)
+    initialization: str = option(
+        "glorot-normal",
+        "initial weights",
+        choices=("glorot-normal", "kaiming-normal", "model"),
+    )
+    validation_size: int | None = option(
+        None, "training examples held out for validation", min=1
+    )
+    eval_every: int = option(100, "steps between two evaluations", min=1)
+    snapshots: tuple[int, ...] = option((), "steps whose weights are kept as RUN@LEVEL.step-K")
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.rewind_step >= self.iterations:
+            raise UsageError(
+                f"rewind_step {self.rewind_step} is not before the last of {self.iterations} "
+                "iterations; use a smaller step"
+            )
+        for step in self.snapshots:
+            if not self.rewind_step < step < self.iterations:
+                raise UsageError(
+                    f"snapshot step {step} is not between rewind_step {self.rewind_step} and "
+                    f"iterations {self.iterations}"
+                )
+
+
+TRACE_COLUMNS = (
+    "step",
+    "learning_rate",
+    "train_loss",
+    "train_error",
+    "validation_loss",
+    "validation_error",
+    "test_loss",
+    "test_error",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """The training curve of one level.
+
+    Parameters
+    ----------
+    values
+        Float64 (evaluations, 8), columns `TRACE_COLUMNS`. Losses in nats per example,
+        errors as fractions. ``train_*`` are means over the minibatches since the row
+        before; ``validation_*`` and ``test_*`` are over the whole split. NaN where a
+        split is missing.
+    """
+
+    values: Array
+
+    def column(self, name: str) -> Array:
+        """One column (evaluations,)."""
+        values: Array = self.values[:, TRACE_COLUMNS.index(name)]
+        return values
+
+    @property
+    def early_stop_row(self) -> int | None:
+        """Row of the smallest validation loss, the first of ties; None if none is finite.
+
+        The early-stop iteration of Frankle and Carbin (2019), section 1: found afterwards,
+        in a full-length run.
+        """
+        loss = self.column("validation_loss")
+        return int(np.nanargmin(loss)) if np.isfinite(loss).any() else None
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """Weights and buffers of a network at one moment.
+
+    Parameters
+    ----------
+    theta
+        Weights (n,).
+    buffers
+        Non-trained state (BatchNorm statistics) by name, in the model's order.
+    """
+
+    theta: Array
+    buffers: Mapping[str, Array] = field(default_factory=dict)
+
+    def digest(self, spec: ParamSpec) -> str:
+        """SHA-256 of spec, weights and buffers."""
+        state = [part for name in self.buffers for part in (name, self.buffers[name])]
+        return array_digest(spec.digest, self.theta, *state)
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """A finished level of a run: all that its file holds.
+
+    Parameters
+    ----------
+    number
+        0 is dense.
+    mask
+        What the level was trained with.
+    points
+        ``final`` and any ``step-K``, pruned entries +0.0.
+    trace
+        The training curve.
+    metrics
+        Loss and error of the final weights on each whole split, and the early-stop step.
+    origins
+        Digests of the ``init`` and ``rewind`` points, which are objects of the store.
+    status
+        ``done``, or ``diverged`` if training met a non-finite loss.
+    """
+
+    number: int
+    mask: Mask
+    points: Mapping[str, Point]
+    trace: Trace
+    metrics: Mapping[str, float]
+    origins: Mapping[str, str]
+    status: str = "done"
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """One point of a run with all that is needed to evaluate it or train on from it.
+
+    Parameters
+    ----------
+    spec
+        Names and shapes of the parameters.
+    theta
+        Weights (n,), pruned entries +0.0.
+    mask
+        The level's mask.
+    buffers
+        Non-trained state (BatchNorm statistics) by name.
+    metrics
+        Numbers of the level: ``train_loss``, ``test_error``, … at this point.
+    trace
+        The level's training curve, None for points that are not a level's final weights.
+    address
+        ``RUN@LEVEL.PART`` or the path it came from.
+    level
+        Level number, None for foreign files.
+    part
+        ``final``, ``init``, ``rewind``, ``ticket``, ``baseline``, ``mask`` or ``step-K``.
+    status
+        ``done``, or ``diverged`` if training met a non-finite loss.
+    home
+        Folder of the store it came from, None for foreign ones.
+    """
+
+    spec: ParamSpec
+    theta: Array
+    mask: Mask
+    buffers: Mapping[str, Array] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    trace: Trace | None = None
+    address: str = ""
+    level: int | None = None
+    part: str = "final"
+    status: str = "done"
+    home: str | None = None
+
+    @property
+    def run(self) -> str:
+        """Name of the run, empty for foreign files."""
+        return self.address.partition("@")[0] if self.home is not None else ""
+
+    @property
+    def density(self) -> float:
+        """Fraction of prunable weights kept."""
+        return self.mask.density
+
+    @cached_property
+    def point(self) -> Array:
+        """Weights followed by the floating-point buffers: what an interpolation moves.
+
+        Integer buffers (``num_batches_tracked``) are never part of it.
+        """
+        moving = [b.reshape(-1) for b in self.buffers.values() if b.dtype.kind == "f"]
+        return np.concatenate([self.theta, *moving]).astype(self.theta.dtype)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of spec, weights, mask and buffers: what an analysis sees of it."""
+        state = [part for name in self.buffers for part in (name, self.buffers[name])]
+        return array_digest(
+            self.spec.digest, self.theta, " ".join(self.mask.prunable), self.mask.packed(), *state
+        )

@@ -1,0 +1,102 @@
+"""Settings: frozen dataclasses whose fields are defaults, options, cache key and record."""
+
+from __future__ import annotations
+
+import math
+import typing
+from collections.abc import Mapping
+from dataclasses import asdict, field, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+
+from landscape.data_store.errors import UsageError, unknown
+
+if TYPE_CHECKING:
+    from dataclasses import Field
+
+    class Settings(Protocol):
+        """Any frozen dataclass whose fields are made by `option`."""
+
+        __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    S = TypeVar("S", bound=Settings)
+else:
+    S = TypeVar("S")
+
+
+def option(default: Any, text: str, **rules: Any) -> Any:
+    """A field of a settings class that the command line shows as an option.
+
+    Parameters
+    ----------
+    default
+        Its value unless given.
+    text
+        One line of help.
+    rules
+        ``choices``, ``min``, ``max``, ``above`` (exclusive minimum): checked by `check`.
+        ``listed`` names the table whose names are the choices.
+    """
+    return field(default=default, metadata={"help": text, **rules})
+
+
+def check(settings: Settings) -> None:
+    """Raise `UsageError` for the first field of a wrong type or that breaks its rules.
+
+    Whole numbers in float fields become floats, so that equal settings are recorded equally.
+    """
+    hints = typing.get_type_hints(type(settings))
+    for setting in fields(settings):
+        name, value = setting.name, getattr(settings, setting.name)
+        if type(value) is int and hints[name] is float:
+            value = float(value)
+            object.__setattr__(settings, name, value)
+        if not _fits(value, hints[name]):
+            raise UsageError(f"{name} is {value!r}; it must be {_kind(hints[name])}")
+        for one in value if isinstance(value, tuple) else (value,):
+            if one is not None:
+                _check(name, one, setting.metadata)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """True if a value is of an annotated type: plain, optional, or a tuple of one type."""
+    arguments = typing.get_args(hint)
+    if typing.get_origin(hint) is tuple:
+        return isinstance(value, tuple) and all(_fits(part, arguments[0]) for part in value)
+    if arguments:
+        return any(_fits(value, option) for option in arguments)
+    return type(value) is hint and not (hint is float and not math.isfinite(value))
+
+
+def _kind(hint: Any) -> str:
+    """A type in words."""
+    words = {int: "a whole number", float: "a finite number", str: "text", bool: "true or false"}
+    arguments = [argument for argument in typing.get_args(hint) if argument not in (..., type(None))]
+    if typing.get_origin(hint) is tuple:
+        return f"a list, each entry {_kind(arguments[0])}"
+    return words[arguments[0] if arguments else hint]
+
+
+def _check(name: str, value: Any, rule: Mapping[str, Any]) -> None:
+    """Raise `UsageError` if one value breaks its rule."""
+    if "choices" in rule and value not in rule["choices"]:
+        raise unknown(name, value, rule["choices"])
+    if "min" in rule and value < rule["min"]:
+        raise UsageError(f"{name} is {value}; it must be at least {rule['min']}")
+    if "max" in rule and value > rule["max"]:
+        raise UsageError(f"{name} is {value}; it must be at most {rule['max']}")
+    if "above" in rule and value <= rule["above"]:
+        raise UsageError(f"{name} is {value}; it must be above {rule['above']}")
+
+
+def to_json(settings: Settings) -> dict[str, Any]:
+    """Plain JSON of all fields; `from_json` reads it back."""
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(settings).items()}  # type: ignore[call-overload]
+
+
+def from_json(cls: type[S], record: Mapping[str, Any]) -> S:
+    """The settings that `to_json` wrote; raises `UsageError` for one it does not know."""
+    names = [setting.name for setting in fields(cls)]
+    for name in record:
+        if name not in names:
+            raise unknown("setting", name, names)
+    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in record.items()})

@@ -1,0 +1,68 @@
+"""The figures by name, and what a figure is; importing this imports no figure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from landscape.data_store.table import Entry, Table
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure as Canvas
+
+    from landscape.data_store.schema import ResultSchema
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One kind of figure.
+
+    Parameters
+    ----------
+    name
+        Its name in `FIGURES`.
+    summary
+        One line for ``--help``.
+    schema
+        The kind of dataset it is drawn from.
+    draw
+        Draws the complete figure of such a dataset, at the size of a paper.
+    """
+
+    name: str
+    summary: str
+    schema: ResultSchema
+    draw: Callable[[xr.Dataset], Canvas]
+
+
+FIGURES: Table[Figure] = Table(
+    "figure",
+    {
+        "barrier": Entry(
+            "landscape.figures.barrier:FIGURE",
+            "error and loss barriers between successive levels against the weights remaining",
+            "Frankle et al. 2020, section 3",
+        ),
+        "path": Entry(
+            "landscape.figures.path:FIGURE",
+            "loss on the straight line between checkpoints, one line per pair",
+            "Goodfellow et al. 2015, section 3",
+        ),
+        "accuracy": Entry(
+            "landscape.figures.accuracy:FIGURE",
+            "test accuracy against the weights remaining, at early stop and at the end",
+            "Frankle & Carbin 2019, figure 4",
+        ),
+        "early_stop": Entry(
+            "landscape.figures.early_stop:FIGURE",
+            "early-stop iteration against the weights remaining",
+            "Frankle & Carbin 2019, figure 4",
+        ),
+        "overlap": Entry(
+            "landscape.figures.overlap:FIGURE",
+            "overlap of successive masks by layer, beside what chance would give",
+        ),
+    },
+)

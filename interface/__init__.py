@@ -1,0 +1,84 @@
+"""landscape: a workbench for the loss landscape of sparse networks.
+
+>>> import landscape as ls                                          # doctest: +SKIP
+>>> store = ls.open("landscape-store")                              # doctest: +SKIP
+>>> run = ls.train(task="mnist", levels=12, store=store, name="mnist-imp")  # doctest: +SKIP
+>>> ds = ls.barrier(run[3], run[4], points=25)                      # doctest: +SKIP
+>>> ls.draw("barrier", ds).savefig("barrier.pdf")                   # doctest: +SKIP
+
+Every analysis of the table (``barrier``, ``overlap``) is a function of this module: it takes
+addresses, paths, checkpoints, state dicts or modules, its settings by name, and ``store``,
+``task``, ``model``, ``data`` and ``device`` where the checkpoints do not know them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from landscape.api import ask, draw, open, train  # noqa: A004
+    from landscape.data_store.errors import LandscapeError, UsageError
+    from landscape.data_store.mask import Mask
+    from landscape.data_store.params import ParamSpec
+    from landscape.data_store.records import Checkpoint, RunConfig
+    from landscape.data_store.results import record_of
+    from landscape.data_store.store import Run, Store
+    from landscape.training.task import Task, make_task
+
+_HOMES = {
+    "ask": "landscape.api",
+    "draw": "landscape.api",
+    "open": "landscape.api",
+    "train": "landscape.api",
+    "LandscapeError": "landscape.data_store.errors",
+    "UsageError": "landscape.data_store.errors",
+    "Mask": "landscape.data_store.mask",
+    "ParamSpec": "landscape.data_store.params",
+    "Checkpoint": "landscape.data_store.records",
+    "RunConfig": "landscape.data_store.records",
+    "record_of": "landscape.data_store.results",
+    "Run": "landscape.data_store.store",
+    "Store": "landscape.data_store.store",
+    "Task": "landscape.training.task",
+    "make_task": "landscape.training.task",
+}
+
+__all__ = [
+    "Checkpoint",
+    "LandscapeError",
+    "Mask",
+    "ParamSpec",
+    "Run",
+    "RunConfig",
+    "Store",
+    "Task",
+    "UsageError",
+    "ask",
+    "draw",
+    "make_task",
+    "open",
+    "record_of",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, imported on first use so that ``import landscape`` costs nothing."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if not name.startswith("_"):
+        from landscape.analysis.registry import ANALYSES
+        from landscape.api import ask
+
+        if name in ANALYSES:
+            return partial(ask, name)
+    raise AttributeError(f"module 'landscape' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names and the analyses."""
+    from landscape.analysis.registry import ANALYSES
+
+    return sorted([*__all__, *ANALYSES])

@@ -1,0 +1,91 @@
+"""What ``import landscape`` offers: open, train, ask, draw."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from landscape.data_store.store import Run, Store, open_store
+
+if TYPE_CHECKING:
+    import xarray
+    from matplotlib.figure import Figure
+    from torch import nn
+
+    from landscape.subject import Source
+    from landscape.trainer import Listener
+    from landscape.training.task import Task
+
+
+def default_store() -> Path:
+    """``$LANDSCAPE_STORE``, else ``landscape-store`` in the current folder."""
+    return Path(os.environ.get("LANDSCAPE_STORE") or "landscape-store")
+
+
+def open(path: str | Path | None = None, *, create: bool = True) -> Store:  # noqa: A001
+    """The store in a folder, made if it is not there; `default_store` if none is named.
+
+    Raises `LandscapeError` as `landscape.data_store.store.open_store` does.
+    """
+    return open_store(path if path is not None else default_store(), create=create)
+
+
+def train(
+    *,
+    name: str,
+    store: Store | None = None,
+    data: str | Path | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    listener: Listener | None = None,
+    **settings: Any,
+) -> Run:
+    """Train a run, or go on with it; see `landscape.trainer.train`.
+
+    ``train(task="mnist", model="lenet-300-100", levels=12, name="mnist-imp")``: settings are
+    the fields of `RunConfig`, and what is not given is the model's protocol.
+    """
+    from landscape.trainer import train as begin
+
+    return begin(
+        store=store or open(),
+        name=name,
+        data=data,
+        device=device,
+        threads=threads,
+        listener=listener,
+        **settings,
+    )
+
+
+def ask(
+    kind: str,
+    *points: Source,
+    store: Store | None = None,
+    task: str | Task | None = None,
+    model: str | nn.Module | None = None,
+    data: str | Path | None = None,
+    device: str = "auto",
+    **settings: Any,
+) -> xarray.Dataset:
+    """The answer of an analysis about `points`; see `landscape.workbench.analyse`.
+
+    Addresses are looked up, and results kept, in `store`; checkpoints that came from a store
+    need none. Weights from elsewhere need ``model`` and ``task``.
+    """
+    from landscape.subject import Context
+    from landscape.workbench import analyse
+
+    context = Context(store, task, model, Path(data) if data else None, device)
+    return analyse(kind, points, settings, context)
+
+
+def draw(name: str, ds: xarray.Dataset) -> Figure:
+    """The figure called `name` of a dataset, as a matplotlib `Figure`.
+
+    Raises `UsageError` for an unknown figure, `LandscapeError` if `ds` is not what it draws.
+    """
+    from landscape.figures.registry import FIGURES
+
+    return FIGURES.load(name).draw(ds)

@@ -1,0 +1,1 @@
+"""The commands of the `landscape` command line, one per file."""

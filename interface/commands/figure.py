@@ -1,0 +1,85 @@
+"""``landscape figure``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from landscape.data_store.errors import UsageError
+from landscape.figures.registry import FIGURES
+from landscape.options import CommaSeparated, common_options, existing_store, print_json
+
+if TYPE_CHECKING:
+    import xarray
+
+    from landscape.data_store.store import Store
+
+_NAMES = "\n".join(f"{name}: {entry.summary}" for name, entry in FIGURES.items())
+
+
+@click.command(name="figure", help=f"Draw a figure of runs as PDF and PNG.\n\n\b\n{_NAMES}")
+@click.argument("name", metavar="NAME")
+@click.option("--run", "runs", multiple=True, required=True, help="A run; may be repeated.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("figures"),
+    help="Folder to write into. [default: figures]",
+)
+@click.option(
+    "--format",
+    "formats",
+    type=CommaSeparated(str),
+    default=("pdf", "png"),
+    help="pdf, png or svg, separated by commas. [default: pdf,png]",
+)
+@common_options(compute=True)
+def command(
+    name: str,
+    runs: tuple[str, ...],
+    out: Path,
+    formats: tuple[str, ...],
+    store_path: Path,
+    data: Path | None,
+    device: str,
+    as_json: bool,
+    quiet: bool,  # noqa: ARG001
+) -> None:
+    """Draw; an analysis that is not stored yet is computed first."""
+    figure = FIGURES.load(name)
+    store = existing_store(store_path)
+    ds = dataset(store, figure.schema.kind, [store[run].name for run in runs], data, device)
+    written = write(name, ds, out / "-".join([name, *runs[:3]]), formats)
+    if as_json:
+        print_json({"files": [str(path) for path in written]})
+        return
+    for path in written:
+        click.echo(f"wrote {path}")
+
+
+def dataset(
+    store: Store, kind: str, runs: list[str], data: Path | None = None, device: str = "auto"
+) -> xarray.Dataset:
+    """What a figure of this kind draws for these runs: curves, or successive levels."""
+    from landscape.data_store import results
+
+    if not runs:
+        raise UsageError("no run to draw; give --run NAME")
+    if kind == "training":
+        return results.training([store[run] for run in runs])
+    from landscape.subject import Context
+    from landscape.workbench import analyse
+
+    context = Context(store=store, data=data, device=device)
+    return results.join([analyse(kind, [run], {}, context) for run in runs])
+
+
+def write(name: str, ds: xarray.Dataset, stem: Path, formats: tuple[str, ...]) -> list[Path]:
+    """Draw a dataset and write it in every format."""
+    from landscape.figures.style import save
+
+    drawn: Any = FIGURES.load(name).draw(ds)
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    return save(drawn, stem, formats=formats)

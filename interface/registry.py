@@ -1,0 +1,27 @@
+"""The table of commands; every analysis is one more, made from its own table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from landscape.data_store.table import Entry, Table
+
+if TYPE_CHECKING:
+    import click
+
+COMMANDS: Table[click.Command] = Table(
+    "command",
+    {
+        "demo": Entry(
+            "landscape.commands.demo:command",
+            "Train, analyse and draw on bundled data, in minutes.",
+        ),
+        "train": Entry(
+            "landscape.commands.train:command",
+            "Train a run level after level, or go on with it.",
+        ),
+        "ls": Entry("landscape.commands.ls:command", "List the runs or the results of a store."),
+        "show": Entry("landscape.commands.show:command", "Describe a run, a level or a result."),
+        "figure": Entry("landscape.commands.figure:command", "Draw a figure as PDF and PNG."),
+    },
+)

@@ -1,0 +1,260 @@
+"""Subject: the checkpoints a question is about, and the network and data they belong to."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from landscape.data_store.address import is_file_address, parse_address
+from landscape.data_store.errors import LandscapeError, UsageError
+from landscape.data_store.params import ParamSpec
+from landscape.data_store.records import Checkpoint
+from landscape.data_store.store import Run, Store
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from landscape.analysis.evaluator import Evaluator
+    from landscape.training.task import Task
+
+    Source = str | Path | Checkpoint | Mapping[str, Any] | nn.Module
+
+
+@dataclass(frozen=True)
+class Context:
+    """What is known beside the checkpoints.
+
+    Parameters
+    ----------
+    store
+        Where addresses are looked up and results kept; None looks nowhere.
+    task, model
+        A name or the object itself; None for what the checkpoints' run was trained with.
+    data
+        Folder of data sets.
+    device
+        ``auto``, ``cpu`` or ``cuda``.
+    """
+
+    store: Store | None = None
+    task: str | Task | None = None
+    model: str | nn.Module | None = None
+    data: Path | None = None
+    device: str = "auto"
+
+
+class Subject:
+    """Checkpoints of one question; loads the network and the data when it must.
+
+    Parameters
+    ----------
+    context
+        Store, task, model, data, device.
+    needs_network
+        Whether weights without a network are refused (True) or described by themselves.
+    """
+
+    def __init__(self, context: Context, *, needs_network: bool) -> None:
+        self.context = context
+        self._needs_network = needs_network
+        self._run: Run | None = None
+        self._given_model: str | nn.Module | None = context.model
+        self._landscapes: dict[str, Evaluator] = {}
+
+    def checkpoints(self, source: Source) -> list[Checkpoint]:
+        """The checkpoints a source stands for: one, or all final ones of a run."""
+        if isinstance(source, Checkpoint):
+            if source.home is not None:
+                self._belongs_to(Run(Path(source.home), source.run))
+            return [source]
+        if isinstance(source, str | Path) and not is_file_address(str(source)):
+            return self._stored(str(source))
+        if isinstance(source, str | Path):
+            return [self._in_file(Path(source))]
+        return [self._in_memory(source)]
+
+    @property
+    def is_runs_own(self) -> bool:
+        """True if task and model are those of the checkpoints' run."""
+        return self._run is not None and self.context.task is None and self._given_model is None
+
+    @property
+    def task_name(self) -> str:
+        """Name of the task, empty if there is none."""
+        if self.context.task is not None:
+            return self.context.task if isinstance(self.context.task, str) else self.task.name
+        return str(self._config("task") or "")
+
+    @property
+    def model_name(self) -> str:
+        """Name of the model, empty if there is none."""
+        if self._given_model is not None:
+            given = self._given_model
+            return given if isinstance(given, str) else type(given).__qualname__
+        return str(self._config("model") or "")
+
+    @cached_property
+    def task(self) -> Task:
+        """The data, loaded on first use."""
+        from landscape.sources import is_factory, task_named
+
+        given = self.context.task
+        if given is not None and not isinstance(given, str):
+            return given
+        if not self.task_name:
+            raise UsageError(
+                "these weights come without their data; give --task, as in --task mnist or "
+                "--task my_data.py:task"
+            )
+        if given is None and is_factory(self.task_name):
+            self._refuse_code("task", self.task_name)
+        size = self._config("validation_size") if given is None else None
+        return task_named(self.task_name, self.context.data, size)
+
+    @cached_property
+    def module(self) -> nn.Module:
+        """The network, built on first use; the weights in it do not matter."""
+        from landscape.sources import is_factory, model_named
+        from landscape.training.models import build
+
+        given = self._given_model
+        if given is not None and not isinstance(given, str):
+            return given
+        name = self.model_name
+        if given is None and is_factory(name):
+            self._refuse_code("model", name)
+        shape = ((), 0) if is_factory(name) else (self.task.input_shape, self.task.outputs)
+        return build(model_named(name), *shape, seed=0)
+
+    def landscape(self, bn: str) -> Evaluator:
+        """The loss of the network on the data, under a policy for normalisation."""
+        if bn not in self._landscapes:
+            from landscape.analysis.evaluator import Evaluator
+            from landscape.sources import device_named
+
+            self._require_own_data()
+            self._landscapes[bn] = Evaluator(
+                self.module,
+                {name: (split.inputs, split.targets) for name, split in self.task.splits.items()},
+                self.task.loss,
+                device=device_named(self.context.device),
+                bn=bn,
+            )
+        return self._landscapes[bn]
+
+    def data_digest(self, first: Checkpoint, bn: str) -> str:
+        """What an answer depends on beside weights and settings: data, network and loss.
+
+        For a run's own task and model its manifest knows, so that a stored answer needs
+        neither the data nor torch. Otherwise the losses of 16 training examples at the first
+        checkpoint stand for code that cannot be compared.
+        """
+        if self.is_runs_own:
+            assert self._run is not None
+            return f"{self._run.description['data']['digest']}/{self.model_name}"
+        losses = self.landscape(bn).losses(first.point, split="train", examples=16)
+        return f"{self.task.digest}/{hashlib.sha256(losses.tobytes()).hexdigest()}"
+
+    def _config(self, name: str) -> Any:
+        """A setting of the checkpoints' run, None without a run."""
+        return None if self._run is None else self._run.description["config"][name]
+
+    def _stored(self, text: str) -> list[Checkpoint]:
+        """The checkpoint at an address, or all final ones of a run."""
+        if self.context.store is None:
+            raise UsageError(f"{text!r} is an address in a store; give store=")
+        place = parse_address(text)
+        run = self.context.store[place.run]
+        self._belongs_to(run)
+        if place.level is not None:
+            return [run.checkpoint(place)]
+        return [run[level] for level in run.levels]
+
+    def _belongs_to(self, run: Run) -> None:
+        """Take task and model from the run; refuse one that contradicts an earlier run."""
+        if self._run is None:
+            self._run = run
+        if self._run == run:
+            return
+        first, other = self._run.description, run.description
+        for what, given in (("task", self.context.task), ("model", self.context.model)):
+            mine, theirs = first["config"][what], other["config"][what]
+            if given is None and mine != theirs:
+                raise LandscapeError(
+                    f"run {self._run.name!r} has {what} {mine!r} and run {run.name!r} {theirs!r}; "
+                    f"give --{what} to say on which to compare them"
+                )
+
+    def _in_file(self, path: Path) -> Checkpoint:
+        """The checkpoint in a file: a level of ours, or somebody's state dict."""
+        if path.suffix.lower() == ".h5":
+            from landscape.data_store.points import file_checkpoint
+
+            return file_checkpoint(path)
+        from landscape.data_store.foreign import read_state
+
+        return self._fitted(read_state(path), str(path))
+
+    def _in_memory(self, source: Any) -> Checkpoint:
+        """The checkpoint of a module or of a state dict."""
+        from torch import Tensor, nn
+
+        if isinstance(source, nn.Module):
+            if self._given_model is None and self._run is None:
+                self._given_model = source
+            source = source.state_dict()
+        if not isinstance(source, Mapping):
+            raise UsageError(
+                f"cannot take a {type(source).__name__} for a checkpoint; give an address, a "
+                "path, a Checkpoint, a state dict or a module"
+            )
+        arrays = {
+            k: v.detach().cpu().numpy().copy() if isinstance(v, Tensor) else v
+            for k, v in source.items()
+        }
+        return self._fitted(arrays, "state-dict")
+
+    def _fitted(self, state: Mapping[str, Any], address: str) -> Checkpoint:
+        """A state dict as a checkpoint of the declared network."""
+        from landscape.data_store.foreign import checkpoint_from_state
+
+        if self.model_name:
+            from landscape.training.models import buffer_values, parameter_spec
+
+            buffers = {
+                name: (tuple(array.shape), array.dtype.name)
+                for name, array in buffer_values(self.module).items()
+            }
+            return checkpoint_from_state(state, parameter_spec(self.module), buffers, address)
+        if self._needs_network:
+            raise UsageError(
+                f"{address} holds weights without their network; give --model and --task, as in "
+                "--model my_net.py:build --task my_data.py:task"
+            )
+        named = {k: v for k, v in state.items() if v.dtype.kind == "f" and v.ndim >= 2}
+        spec = ParamSpec(tuple(named), tuple(v.shape for v in named.values()), "float32")
+        return checkpoint_from_state(named, spec, {}, address)
+
+    def _refuse_code(self, what: str, name: str) -> None:
+        """A store may name code but never runs it."""
+        assert self._run is not None
+        raise UsageError(
+            f"run {self._run.name!r} was trained with --{what} {name}; a store runs no code, so "
+            f"give --{what} {name} again"
+        )
+
+    def _require_own_data(self) -> None:
+        """Raise `LandscapeError` if a run's task now gives other data than it was trained on."""
+        if self._run is None or self.context.task is not None:
+            return
+        want = self._run.description["data"]["digest"]
+        if self.task.digest != want:
+            raise LandscapeError(
+                f"the data of task {self.task.name!r} are not those run {self._run.name!r} was "
+                f"trained on (digest {self.task.digest[:12]}, then {want[:12]}); give their "
+                "--data folder"
+            )

@@ -1,0 +1,306 @@
+"""train: a run from its settings to its last level, resumed wherever it stopped."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from landscape.provenance import provenance, using_threads
+from landscape.sources import device_named, model_named, task_named
+from torch import nn
+
+from landscape.data_store import layout
+from landscape.data_store.address import check_run_name
+from landscape.data_store.atomic import append_line, sweep
+from landscape.data_store.errors import LandscapeError, UsageError, unknown
+from landscape.data_store.level_file import level_image, object_image
+from landscape.data_store.records import TRACE_COLUMNS, Point, RunConfig
+from landscape.data_store.resume_file import load_resume, save_resume
+from landscape.data_store.settings import to_json
+from landscape.data_store.store import Run, Store
+from landscape.training.imp import Experiment, Finished, Resume, imp
+from landscape.training.loop import Tick, on_device
+from landscape.training.models import (
+    build,
+    current_point,
+    initialize,
+    parameter_spec,
+    prunable_kinds,
+)
+from landscape.training.network import Network
+from landscape.training.registry import CRITERIA
+from landscape.training.task import Task
+
+RESUME_SECONDS = 5.0
+
+Listener = Callable[[Tick | Finished], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A run ready to train: its network, its data, where it starts."""
+
+    experiment: Experiment
+    init: Point
+    data_digest: str
+
+
+def train(
+    *,
+    store: Store,
+    name: str,
+    data: str | Path | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    listener: Listener | None = None,
+    **settings: Any,
+) -> Run:
+    """Train a run level after level, storing each as it is finished.
+
+    A run of this name is gone on with: the settings must be those it was made with, but
+    ``levels`` may grow. Interrupted at any moment, the same call continues from the last
+    finished level, or inside a level from a few seconds ago, and ends with the same bits
+    (CPU, same thread count, which is set, and same CPU capability, of which a difference is
+    warned).
+
+    Parameters
+    ----------
+    store
+        Where to keep it.
+    name
+        Name of the run, 1 to 64 of ``a-z0-9._-``.
+    data
+        Folder of data sets.
+    device
+        ``auto``, ``cpu`` or ``cuda``.
+    threads
+        CPU threads of a new run, torch's default if None; a run is gone on with under its own.
+    listener
+        Called with every evaluation (`Tick`) and every finished level (`Finished`).
+    settings
+        Fields of `RunConfig`; what is not given is the model's protocol.
+
+    Raises
+    ------
+    UsageError
+        For an unknown setting, task, model or criterion, or settings that differ from the
+        run's.
+    LandscapeError
+        If another process trains this run, a level diverged, a stored level is damaged,
+        the data changed, or the disk is full. Finished levels are never touched.
+    """
+    config = configure(settings)
+    CRITERIA[config.criterion]
+    check_run_name(name)
+    place = device_named(device)
+    run = Run(store.root, name)
+    if run.exists:
+        require_same(run, config)
+    task = task_named(config.task, Path(data) if data else None, config.validation_size)
+    with only_one(run):
+        recorded = run.description["provenance"] if run.exists else provenance(place)
+        count = int(recorded["threads"]) if run.exists or threads is None else threads
+        with using_threads(count):
+            ready = prepare(config, task, place)
+            if run.exists:
+                require_same(run, config)
+                _require_same_machine(run, ready, recorded)
+            else:
+                recorded = provenance(place)
+                store.create(name, describe(config, ready, task, recorded))
+            sweep(layout.run_folder(store.root, name))
+            _train_missing(run, config, ready, listener)
+    return run
+
+
+def configure(settings: dict[str, Any]) -> RunConfig:
+    """The run's settings: what is given, over the model's protocol, over the defaults.
+
+    Raises `UsageError` for a setting that does not exist.
+    """
+    names = [setting.name for setting in fields(RunConfig)]
+    for name in settings:
+        if name not in names:
+            raise unknown("setting", name, names)
+    given = {k: v for k, v in settings.items() if v is not None}
+    model = model_named(str(given.get("model", RunConfig.model)))
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
+    return RunConfig(**{**model.protocol, **given})
+
+
+def prepare(config: RunConfig, task: Task, device: torch.device) -> Prepared:
+    """Network, data and initial point of a run: a pure function of its settings."""
+    model = model_named(config.model)
+    module: nn.Module = build(model, task.input_shape, task.outputs, config.seed)
+    initialize(module, config.initialization, config.seed)
+    spec = parameter_spec(module)
+    kinds = prunable_kinds(module)
+    if not kinds:
+        raise UsageError(f"model {config.model} has no linear or convolution layer to prune")
+    init = current_point(module, spec)
+    experiment = Experiment(
+        network=Network(module, spec, device),
+        task=on_device(task, device),
+        config=config,
+        criterion=CRITERIA.load(config.criterion),
+        kinds=kinds,
+    )
+    return Prepared(experiment, init, task.digest)
+
+
+def describe(
+    config: RunConfig, ready: Prepared, task: Task, recorded: dict[str, Any]
+) -> dict[str, Any]:
+    """The manifest of a new run."""
+    spec = ready.experiment.network.spec
+    return {
+        "config": to_json(config),
+        "spec": spec.to_json(),
+        "prunable": dict(ready.experiment.kinds),
+        "init": ready.init.digest(spec),
+        "data": {
+            "digest": ready.data_digest,
+            "examples": {name: len(split) for name, split in task.splits.items()},
+        },
+        "provenance": recorded,
+    }
+
+
+def require_same(run: Run, config: RunConfig) -> None:
+    """Raise `UsageError` at the first setting that differs from the run's (levels may)."""
+    old, new = to_json(replace(run.config, levels=config.levels)), to_json(config)
+    for name, value in old.items():
+        if new[name] != value:
+            raise UsageError(
+                f"run {run.name!r} exists with {name} = {value}, not {new[name]}; "
+                "give the same settings to go on with it, or another --name"
+            )
+
+
+@contextmanager
+def only_one(run: Run) -> Iterator[None]:
+    """Hold the run's lock; raise `LandscapeError` naming the holder if it is taken."""
+    path = layout.run_lock(run.root, run.name)
+    holder = path.with_name(".holder")
+    lock = FileLock(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        who = holder.read_text(encoding="utf-8") if holder.exists() else "another process"
+        raise LandscapeError(
+            f"run {run.name!r} is being trained by {who}; wait for it, or use another --name"
+        ) from None
+    except OSError as error:
+        raise LandscapeError(
+            f"cannot lock {path}: {error.strerror}; give write access, or another --store"
+        ) from error
+    try:
+        holder.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def _require_same_machine(run: Run, ready: Prepared, recorded: dict[str, Any]) -> None:
+    """Refuse other data or weights than the run began with; warn of another processor."""
+    description = run.description
+    if description["data"]["digest"] != ready.data_digest:
+        raise LandscapeError(
+            f"run {run.name!r} was begun on other data than its task now gives "
+            f"(digest {description['data']['digest'][:12]}, now {ready.data_digest[:12]}); "
+            "give the --data folder it was begun with"
+        )
+    capability = torch.backends.cpu.get_cpu_capability()
+    if description["init"] != ready.init.digest(ready.experiment.network.spec):
+        raise LandscapeError(
+            f"run {run.name!r} began from other weights than torch {torch.__version__} draws "
+            f"for its seed; it was begun with torch {recorded['torch']}: use that version"
+        )
+    if recorded["cpu_capability"] != capability or recorded["torch"] != torch.__version__:
+        warnings.warn(
+            f"run {run.name!r} was begun with torch {recorded['torch']} and "
+            f"{recorded['cpu_capability']}; going on with {torch.__version__} and {capability} "
+            "gives results that differ in the last bits",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def _train_missing(
+    run: Run, config: RunConfig, ready: Prepared, listener: Listener | None
+) -> None:
+    """Train every level that the run does not have, lowest first."""
+    keeper = _Keeper(run)
+    while missing := sorted(set(range(config.levels)) - set(run.levels)):
+        for event in imp(ready.experiment, ready.init, _resume(run, missing[0])):
+            keeper.keep(event)
+            if listener:
+                listener(event)
+            if isinstance(event, Finished) and event.level.number + 1 in run.levels:
+                break
+        _refuse_diverged(run, run.levels[-1])
+
+
+def _resume(run: Run, number: int) -> Resume:
+    """Where to go on so that `number` is the next finished level."""
+    previous = rewind = None
+    if number > 0:
+        _refuse_diverged(run, number - 1)
+        previous = run.level(number - 1)
+        rewind = run.point(previous.origins["rewind"])
+    state = load_resume(layout.resume_file(run.root, run.name), number)
+    return Resume(previous, rewind, state)
+
+
+def _refuse_diverged(run: Run, number: int) -> None:
+    """Raise if a level diverged: nothing can be trained from it."""
+    level = run.level(number)
+    if level.status == "diverged":
+        step = int(level.trace.column("step")[-1])
+        raise LandscapeError(
+            f"level {number} of run {run.name!r} diverged: its loss was not finite at step {step}; "
+            "its curve is kept; try a smaller --lr under another --name"
+        )
+
+
+class _Keeper:
+    """Stores what training yields: levels, and the resume file every few seconds."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._saved = time.monotonic()
+
+    def keep(self, event: Tick | Finished) -> None:
+        """Store one event; raises `LandscapeError` if the disk refuses."""
+        root, name = self._run.root, self._run.name
+        if isinstance(event, Finished):
+            spec = event.level.mask.spec
+            for part, digest in event.level.origins.items():
+                self._run.save_point(digest, object_image(spec, event.origins[part]))
+            self._run.save_level(event.level.number, level_image(event.level))
+            layout.resume_file(root, name).unlink(missing_ok=True)
+            return
+        row = dict(zip(TRACE_COLUMNS, event.row, strict=True))
+        append_line(
+            layout.run_log(root, name),
+            {"time": time.time(), "level": event.level} | {k: _plain(v) for k, v in row.items()},
+        )
+        if time.monotonic() - self._saved > RESUME_SECONDS:
+            save_resume(layout.resume_file(root, name), event.level, event.capture())
+            self._saved = time.monotonic()
+
+
+def _plain(value: float) -> float | None:
+    """JSON has no NaN."""
+    return value if value == value else None

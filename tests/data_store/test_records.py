@@ -1,0 +1,186 @@
+"""RunConfig, Trace, Point, Level and Checkpoint."""
+
+import dataclasses
+import hashlib
+import json
+
+import numpy as np
+import pytest
+
+from landscape.data_store.errors import UsageError
+from landscape.data_store.mask import Mask
+from landscape.data_store.params import ParamSpec
+from landscape.data_store.records import TRACE_COLUMNS, Checkpoint, Level, Point, RunConfig, Trace
+from landscape.data_store.settings import from_json, to_json
+
+SPEC = ParamSpec(("w", "b"), ((2, 2), (2,)))
+THETA = np.arange(6, dtype=np.float32)
+
+
+def checkpoint(**changes):
+    mask = Mask.dense(SPEC, ("w",))
+    return dataclasses.replace(Checkpoint(SPEC, THETA, mask, address="imp@3.rewind"), **changes)
+
+
+def test_the_defaults_are_a_valid_run():
+    assert RunConfig() == RunConfig(task="digits", model="lenet-300-100", criterion="magnitude")
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"levels": 0}, "levels is 0; it must be at least 1"),
+        ({"seed": -1}, "seed is -1; it must be at least 0"),
+        ({"scope": "globl"}, "unknown scope 'globl'; did you mean 'global'"),
+        ({"pruning_fraction": 1.5}, "pruning_fraction is 1.5; it must be at most 1"),
+        ({"pruning_fraction_conv": -0.1}, "pruning_fraction_conv is -0.1; it must be at least 0"),
+        ({"pruning_fraction_output": 2}, "pruning_fraction_output is 2; it must be at most 1"),
+        ({"rewind_step": -1}, "rewind_step is -1; it must be at least 0"),
+        ({"iterations": 0}, "iterations is 0; it must be at least 1"),
+        ({"batch_size": 0}, "batch_size is 0; it must be at least 1"),
+        ({"optimizer": "adamm"}, "unknown optimizer 'adamm'; did you mean 'adam"),
+        ({"lr": 0}, "lr is 0; it must be above 0"),
+        ({"lr": float("nan")}, "lr is nan"),
+        ({"momentum": 1.1}, "momentum is 1.1; it must be at most 1"),
+        ({"weight_decay": -1e-4}, "weight_decay is -0.0001; it must be at least 0"),
+        ({"lr_gamma": 0}, "lr_gamma is 0; it must be above 0"),
+        ({"warmup": -1}, "warmup is -1; it must be at least 0"),
+        ({"initialization": "glorot"}, "unknown initialization 'glorot'; did you mean 'glorot-nor"),
+        ({"validation_size": 0}, "validation_size is 0; it must be at least 1"),
+        ({"eval_every": 0}, "eval_every is 0; it must be at least 1"),
+        (
+            {"rewind_step": 1000, "iterations": 1000},
+            "rewind_step 1000 is not before the last of 1000 iterations; use a smaller step",
+        ),
+        (
+            {"rewind_step": 5, "snapshots": (6, 5)},
+            "snapshot step 5 is not between rewind_step 5 and iterations 1000",
+        ),
+        ({"iterations": 10, "snapshots": (10,)}, "snapshot step 10 is not between rewind_step 0"),
+    ],
+)
+def test_a_setting_out_of_range_is_refused(setting, message):
+    with pytest.raises(UsageError, match=f"^{message}"):
+        RunConfig(**setting)
+
+
+def test_the_ends_of_the_ranges_are_allowed():
+    RunConfig(levels=1, pruning_fraction=0, momentum=1, iterations=1, rewind_step=0)
+    RunConfig(rewind_step=8, iterations=10, snapshots=(9,), validation_size=None)
+
+
+def test_a_config_survives_json():
+    config = RunConfig(lr_milestones=(3, 5), snapshots=(7,), validation_size=10, lr=0.03)
+    record = json.loads(json.dumps(to_json(config)))
+    assert from_json(RunConfig, record) == config
+    assert from_json(RunConfig, {}) == RunConfig()
+
+
+def test_a_config_refuses_an_unknown_setting():
+    with pytest.raises(UsageError, match="unknown setting 'lrr'; did you mean 'lr'"):
+        from_json(RunConfig, {"lrr": 0.1})
+
+
+def trace(validation_loss):
+    values = np.full((len(validation_loss), len(TRACE_COLUMNS)), np.nan)
+    values[:, 0] = 100 * np.arange(len(validation_loss))
+    values[:, TRACE_COLUMNS.index("validation_loss")] = validation_loss
+    return Trace(values)
+
+
+def test_columns_by_name():
+    assert list(trace([3.0, 1.0]).column("step")) == [0, 100]
+    assert list(trace([3.0, 1.0]).column("validation_loss")) == [3, 1]
+
+
+@pytest.mark.parametrize(
+    ("loss", "row"),
+    [
+        ([3, 1, 2], 1),
+        ([3, 1, 1], 1),
+        ([np.nan, 2, 1, np.inf], 2),
+        ([0.0, np.nan], 0),
+        ([np.nan, np.nan], None),
+        ([np.inf, np.nan], None),
+        ([], None),
+    ],
+)
+def test_early_stop_is_the_first_smallest_validation_loss(loss, row):
+    assert trace(loss).early_stop_row == row
+
+
+def test_a_points_digest_sees_spec_weights_and_buffers():
+    other = ParamSpec(("w", "c"), SPEC.shapes)
+    point = Point(THETA, {"bn.mean": np.zeros(2)})
+    digests = {
+        point.digest(SPEC),
+        point.digest(other),
+        Point(THETA + 1, point.buffers).digest(SPEC),
+        Point(THETA).digest(SPEC),
+        Point(THETA, {"bn.mean": np.ones(2)}).digest(SPEC),
+        Point(THETA, {"bn.var": np.zeros(2)}).digest(SPEC),
+    }
+    assert len(digests) == 6
+    assert point.digest(SPEC) == Point(THETA.copy(), dict(point.buffers)).digest(SPEC)
+
+
+def test_a_level_is_done_unless_it_says_otherwise():
+    level = Level(0, Mask.dense(SPEC, ("w",)), {"final": Point(THETA)}, trace([]), {}, {})
+    assert level.status == "done"
+
+
+def test_a_checkpoint_of_a_store_knows_its_run():
+    assert checkpoint(home="store").run == "imp"
+    assert checkpoint(home="store", address="a.b-c@first").run == "a.b-c"
+
+
+def test_a_foreign_checkpoint_has_no_run():
+    assert checkpoint(address="mail@home.pt").run == ""
+
+
+def test_density_is_the_masks():
+    kept = np.array([True, False, False, True, True, True])
+    assert checkpoint(mask=Mask(SPEC, ("w",), kept)).density == 0.5
+
+
+def test_the_point_is_weights_and_floating_buffers():
+    ckpt = checkpoint(
+        buffers={
+            "mean": np.array([[7.0], [8.0]], np.float32),
+            "num_batches_tracked": np.array(3),
+            "var": np.array(9.0),
+        }
+    )
+    assert ckpt.point.dtype == np.float32
+    assert list(ckpt.point) == [0, 1, 2, 3, 4, 5, 7, 8, 9]
+    assert list(checkpoint().point) == list(THETA)
+
+
+def test_the_digest_is_what_an_analysis_sees():
+    base = checkpoint()
+    kept = np.array([True, False, True, True, True, True])
+    seen = [
+        base,
+        checkpoint(theta=THETA + 1),
+        checkpoint(mask=Mask(SPEC, ("w",), kept)),
+        checkpoint(mask=Mask.dense(SPEC, ())),
+        checkpoint(buffers={"mean": np.zeros(2)}),
+        checkpoint(buffers={"mean": np.ones(2)}),
+        checkpoint(spec=ParamSpec(("v", "b"), SPEC.shapes)),
+    ]
+    assert len({ckpt.digest for ckpt in seen}) == len(seen)
+    unseen = checkpoint(address="other.pt", level=7, home="x", metrics={"test_loss": 1.0})
+    assert unseen.digest == base.digest
+
+
+def test_the_digest_of_a_checkpoint_is_fixed():
+    parts = [
+        SPEC.digest.encode(),
+        b"<f4(6,)" + THETA.tobytes(),
+        b"w",
+        b"|u1(1,)\xf0",
+        b"n",
+        b"<i8()" + (3).to_bytes(8, "little"),
+    ]
+    want = hashlib.sha256(b"".join(part + b"\0" for part in parts)).hexdigest()
+    assert checkpoint(buffers={"n": np.array(3)}).digest == want

@@ -1,0 +1,193 @@
+"""Size, colours, labels and files of the figures."""
+
+from __future__ import annotations
+
+import itertools
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure as Canvas
+from matplotlib.lines import Line2D
+
+from landscape.data_store.errors import LandscapeError, UsageError
+from landscape.data_store.schemas import BARRIER, TRAINING
+from landscape.figures.style import (
+    COLUMN,
+    axis_label,
+    colours,
+    legend_above,
+    level_scale,
+    paper,
+    paper_figure,
+    run_looks,
+    save,
+    say_if_empty,
+    scale,
+)
+
+
+def line_figure():
+    with paper_figure() as canvas:
+        ax = canvas.add_subplot()
+        ax.plot([0, 1], [0, 1])
+        ax.set_xlabel("α – loss")
+    return canvas
+
+
+def test_paper_settings_end_with_the_block():
+    before = mpl.rcParams.copy()
+    with paper():
+        assert mpl.rcParams["pdf.fonttype"] == 42
+        assert not mpl.rcParams["axes.spines.top"]
+    assert mpl.rcParams.copy() == before
+
+
+def test_paper_settings_end_with_an_error_too():
+    before = mpl.rcParams.copy()
+    with pytest.raises(ValueError, match="in the block"), paper():
+        raise ValueError("in the block")
+    assert mpl.rcParams.copy() == before
+
+
+def test_paper_settings_do_not_depend_on_the_users():
+    plain = line_figure()
+    users = {"lines.linewidth": 9, "xtick.labelsize": 30, "axes.facecolor": "black"}
+    with mpl.rc_context(users):
+        loud = line_figure()
+    assert plain.axes[0].get_facecolor() == loud.axes[0].get_facecolor()
+    for one, other in zip(plain.axes[0].lines, loud.axes[0].lines, strict=True):
+        assert one.get_linewidth() == other.get_linewidth()
+    sizes = [
+        {tick.get_fontsize() for tick in canvas.axes[0].get_xticklabels()}
+        for canvas in (plain, loud)
+    ]
+    assert sizes == [{6.5}, {6.5}]
+
+
+@pytest.mark.parametrize("entries", [1, 5, 12])
+def test_axes_have_the_height_asked_for_however_long_the_legend(entries):
+    with paper_figure(COLUMN, 1.5) as canvas:
+        ax = canvas.add_subplot()
+        handles = [Line2D([], [], label=f"a rather long entry {k}") for k in range(entries)]
+        legend_above(ax, handles)
+    assert canvas.get_figwidth() == COLUMN
+    assert ax.get_window_extent().height / canvas.dpi == pytest.approx(1.5, abs=0.02)
+
+
+@pytest.mark.parametrize("over_figure", [False, True])
+def test_legend_lies_above_the_data_and_inside_the_figure(over_figure):
+    with paper_figure() as canvas:
+        ax = canvas.add_subplot()
+        handles = [Line2D([], [], label=f"entry {k}") for k in range(7)]
+        legend_above(canvas if over_figure else ax, handles)
+    legend = canvas.legends[0] if over_figure else ax.get_legend()
+    box = legend.get_window_extent()
+    assert box.y0 >= ax.get_window_extent().y1 - 1
+    assert (box.x0, box.y0) >= (0, 0)
+    assert box.x1 <= canvas.bbox.x1 + 1
+    assert box.y1 <= canvas.bbox.y1 + 1
+    assert [text.get_text() for text in legend.get_texts()] == [f"entry {k}" for k in range(7)]
+
+
+def test_legend_takes_fewer_columns_for_longer_names():
+    def rows(letters):
+        ax = Canvas(figsize=(3, 2)).add_subplot()
+        legend_above(ax, [Line2D([], [], label="x" * letters) for _ in range(6)])
+        ax.figure.draw_without_rendering()
+        return len({round(text.get_window_extent().y0) for text in ax.get_legend().get_texts()})
+
+    assert rows(1) <= 2
+    assert rows(60) == 6
+
+
+def test_saved_files_carry_no_date_and_are_the_same_twice(tmp_path):
+    canvas = line_figure()
+    first = save(canvas, tmp_path / "a" / "figure.v2")
+    again = save(line_figure(), tmp_path / "b" / "figure.v2")
+    assert [path.name for path in first] == ["figure.v2.pdf", "figure.v2.png"]
+    for one, other in zip(first, again, strict=True):
+        assert one.read_bytes() == other.read_bytes()
+    pdf = first[0].read_bytes()
+    assert pdf.startswith(b"%PDF")
+    assert b"CreationDate" not in pdf
+    assert b"/FontFile2" in pdf
+    assert b"/Type3" not in pdf
+    assert b"/Subtype /Image" not in pdf
+    assert first[1].read_bytes().startswith(b"\x89PNG")
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [
+        "figure.v2.pdf",
+        "figure.v2.png",
+    ]
+
+
+def test_svg_is_the_same_twice(tmp_path):
+    (one,) = save(line_figure(), tmp_path / "one", ["svg"])
+    (other,) = save(line_figure(), tmp_path / "other", ["svg"])
+    assert one.read_bytes() == other.read_bytes()
+    assert b"<dc:date>" not in one.read_bytes()
+
+
+def test_dpi_is_that_of_the_png(tmp_path):
+    canvas = line_figure()
+    (path,) = save(canvas, tmp_path / "figure", ["png"], dpi=100)
+    width = int.from_bytes(path.read_bytes()[16:20], "big")
+    assert width == round(100 * COLUMN)
+
+
+def test_unknown_format_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(UsageError, match="unknown figure format 'pgn'; did you mean 'png'"):
+        save(line_figure(), tmp_path / "figure", ["pdf", "pgn"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_the_disk_refuses_is_said_in_words(tmp_path):
+    (tmp_path / "figure.pdf").mkdir()
+    with pytest.raises(LandscapeError, match=r"could not write .*figure\.pdf"):
+        save(line_figure(), tmp_path / "figure")
+    assert [path.name for path in tmp_path.iterdir()] == ["figure.pdf"]
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 8, 30])
+def test_colours_are_as_many_as_asked_for_and_distinct(count):
+    assert len(set(colours(count))) == count
+
+
+def test_colours_are_darker_than_the_paper():
+    for colour in [*colours(7), *colours(30)]:
+        assert np.dot(to_rgb(colour), (0.2126, 0.7152, 0.0722)) < 0.8
+
+
+def test_level_scale_gives_each_level_its_own_block():
+    levels = level_scale(1, 12)
+    seen = {tuple(levels.to_rgba(level)) for level in range(1, 13)}
+    assert len(seen) == 12
+    assert levels.cmap.N == 12
+
+
+def test_labels_are_what_the_schema_says():
+    assert axis_label(BARRIER.variables["loss"]) == "loss on the line (nats per example)"
+    assert axis_label(BARRIER.variables["error_barrier"]) == "error barrier (%)"
+    assert axis_label(BARRIER.coordinates["level_b"]) == "level of the second checkpoint"
+    assert scale(BARRIER.variables["error"]) == 100
+    assert scale(TRAINING.variables["final_test_loss"]) == 1
+
+
+def test_runs_look_different_from_each_other():
+    example = BARRIER.example().isel(pair=np.zeros(20, dtype=int))
+    looks = run_looks(example.assign_coords(run=("pair", [f"run-{k}" for k in range(20)])))
+    assert [name for name, _, _ in looks] == [f"run-{k}" for k in range(20)]
+    for (_, *one), (_, *other) in itertools.combinations(looks, 2):
+        assert one != other
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "empty"),
+    [([1.0], [1.0], False), ([np.nan], [1.0], True), ([1.0], [np.inf], True), ([], [], True)],
+)
+def test_emptiness_is_said_only_of_an_axes_without_a_point(x, y, empty):
+    ax = Canvas().add_subplot()
+    ax.plot(x, y)
+    say_if_empty(ax)
+    assert bool(ax.texts) == empty

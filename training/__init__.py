@@ -1,0 +1,1 @@
+"""Tasks, models, pruning and the training loop (torch). Knows no analysis and writes no file."""

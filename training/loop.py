@@ -1,0 +1,219 @@
+"""The only training loop: one level of a run, resumable at every evaluation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from landscape.data_store.mask import Mask
+from landscape.data_store.params import Array
+from landscape.data_store.records import TRACE_COLUMNS, Point, RunConfig, Trace
+from landscape.training.network import Network
+from landscape.training.schedule import learning_rate
+from landscape.training.seeds import generator, stream
+from landscape.training.task import Split, Task
+
+State = dict[str, Array]
+_NAN = float("nan")
+
+
+@dataclass(frozen=True, eq=False)
+class Tick:
+    """One evaluation during training.
+
+    Parameters
+    ----------
+    level, step
+        Where the run is; `step` iterations of the level are done.
+    row
+        The trace's new row, columns `TRACE_COLUMNS`.
+    capture
+        Copies everything that is needed to go on from here.
+    """
+
+    level: int
+    step: int
+    row: tuple[float, ...]
+    capture: Callable[[], State]
+
+
+class LevelTraining:
+    """Training of one level from a start point under a mask.
+
+    Gradients of pruned weights are zeroed before each optimiser step. Since these weights
+    and their momenta start at +0.0, they are exactly +0.0 after every step, with momentum
+    and with weight decay too.
+
+    The order of the examples, and any noise of the model, are functions of (seed, level,
+    epoch) and (seed, level, step): no generator state is kept, so a captured state entered
+    again gives the same bits.
+
+    Parameters
+    ----------
+    network
+        Taken over: its weights are set from `start`.
+    task
+        Splits on the network's device.
+    config
+        Steps, batch, optimiser, schedule.
+    mask
+        What may be non-zero.
+    start
+        Weights and buffers at ``config.rewind_step`` (level 0: at step 0).
+    level
+        Number of the level.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        task: Task,
+        config: RunConfig,
+        mask: Mask,
+        start: Point,
+        level: int,
+    ) -> None:
+        self.network, self.task, self.config = network, task, config
+        self.mask, self.level = mask, level
+        self.step = config.rewind_step if level > 0 else 0
+        self.kept_points: dict[str, Point] = {}
+        self.diverged = False
+        self._rows: list[tuple[float, ...]] = []
+        network.set(Point(mask.apply(start.theta), start.buffers))
+        dense = bool(mask.kept.all())
+        self._pruned = None if dense else torch.from_numpy(~mask.kept).to(network.device)
+        self._optimizer = _optimizer(network, config)
+        self._sums = torch.zeros(3, dtype=torch.float64, device=network.device)
+        self._order: tuple[int, torch.Tensor] = (-1, torch.empty(0, dtype=torch.int64))
+
+    @property
+    def trace(self) -> Trace:
+        """The curve so far."""
+        return Trace(np.array(self._rows, dtype=np.float64).reshape(-1, len(TRACE_COLUMNS)))
+
+    def run(self) -> Iterator[Tick]:
+        """Train to the last iteration, yielding after every evaluation.
+
+        Ends early, with `diverged` set, at the first evaluation after a non-finite loss.
+        """
+        if not self._rows:
+            yield self._evaluate()
+        while self.step < self.config.iterations and not self.diverged:
+            every = self.config.eval_every
+            stop = min((self.step // every + 1) * every, self.config.iterations)
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(stream(self.config.seed, "model-noise", self.level, self.step))
+                self._advance(stop)
+            yield self._evaluate()
+
+    def _advance(self, stop: int) -> None:
+        """Take steps up to `stop`."""
+        wanted = {*self.config.snapshots} | ({self.config.rewind_step} - {0})
+        self.network.module.train()
+        while self.step < stop:
+            self._one_step(self.step)
+            self.step += 1
+            if self.step in wanted:
+                self.kept_points[f"step-{self.step}"] = self.network.point()
+
+    def _one_step(self, step: int) -> None:
+        """One iteration: batch, gradient, mask, optimiser."""
+        inputs, targets = self._batch(step)
+        outputs = self.network.module(inputs)
+        losses = self.task.loss(outputs, targets)
+        self.network.backward(losses.mean())
+        gradient = self.network.theta.grad
+        assert gradient is not None
+        if self._pruned is not None:
+            gradient.masked_fill_(self._pruned, 0.0)
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate(self.config, step)
+        self._optimizer.step()
+        with torch.no_grad():
+            self._sums[0] += losses.detach().sum()
+            if self.task.is_classification:
+                self._sums[1] += (outputs.argmax(1) != targets).sum()
+            self._sums[2] += len(inputs)
+
+    def _batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Examples of a step: a slice of its epoch's order; the last of an epoch may be short."""
+        train = self.task.splits["train"]
+        size = self.config.batch_size
+        epoch, place = divmod(step, -(-len(train) // size))
+        if self._order[0] != epoch:
+            draws = generator(self.config.seed, "data-order", self.level, epoch)
+            order = torch.randperm(len(train), generator=draws).to(self.network.device)
+            self._order = (epoch, order)
+        chosen = self._order[1][place * size : (place + 1) * size]
+        return train.inputs[chosen], train.targets[chosen]
+
+    def _evaluate(self) -> Tick:
+        """Append a row to the trace."""
+        examples = self._sums[2].item()
+        known = self.task.is_classification
+        row = [float(self.step), learning_rate(self.config, self.step)]
+        row.append(self._sums[0].item() / examples if examples else _NAN)
+        row.append(self._sums[1].item() / examples if examples and known else _NAN)
+        for name in ("validation", "test"):
+            split = self.task.splits.get(name)
+            row += self.network.evaluate(split, self.task) if split else (_NAN, _NAN)
+        losses = [row[2]] if examples else []
+        losses += [row[i] for i, n in ((4, "validation"), (6, "test")) if n in self.task.splits]
+        self.diverged = not all(math.isfinite(loss) for loss in losses)
+        self._sums.zero_()
+        self._rows.append(tuple(row))
+        return Tick(self.level, self.step, tuple(row), self.capture)
+
+    def capture(self) -> State:
+        """Everything needed to go on from this evaluation, as arrays."""
+        state: State = {"step": np.array([self.step]), "trace": self.trace.values}
+        for name, point in {"": self.network.point(), **self.kept_points}.items():
+            state[f"theta/{name}"] = point.theta
+            state |= {f"buffer/{name}/{key}": value for key, value in point.buffers.items()}
+        for key, value in self._optimizer.state[self.network.theta].items():
+            if value is not None:
+                state[f"optimizer/{key}"] = np.atleast_1d(value.detach().cpu().numpy().copy())
+        return state
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Go on from a captured state of the same level."""
+        self.step = int(state["step"][0])
+        self._rows = [tuple(row) for row in state["trace"].tolist()]
+        for key in [key for key in state if key.startswith("theta/")]:
+            name = key.removeprefix("theta/")
+            prefix = f"buffer/{name}/"
+            buffers = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+            point = Point(state[key], buffers)
+            if name:
+                self.kept_points[name] = point
+            else:
+                self.network.set(point)
+        kept = {k.removeprefix("optimizer/"): v for k, v in state.items() if "optimizer/" in k}
+        self._optimizer.state[self.network.theta] = {
+            key: torch.from_numpy(value[0:1].reshape(()) if key == "step" else value).to(
+                "cpu" if key == "step" else self.network.device
+            )
+            for key, value in kept.items()
+        }
+
+
+def _optimizer(network: Network, config: RunConfig) -> torch.optim.Optimizer:
+    """The optimiser over the flat weights, in its fused form."""
+    common = {"lr": config.lr, "weight_decay": config.weight_decay, "fused": True}
+    if config.optimizer == "sgd":
+        return torch.optim.SGD([network.theta], momentum=config.momentum, **common)  # type: ignore[arg-type]
+    kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
+    return kind([network.theta], **common)  # type: ignore[arg-type]
+
+
+def on_device(task: Task, device: torch.device) -> Task:
+    """The task with its splits moved to a device."""
+    moved = {
+        name: Split(split.inputs.to(device), split.targets.to(device))
+        for name, split in task.splits.items()
+    }
+    return Task(task.name, moved, task.loss)

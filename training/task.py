@@ -1,0 +1,143 @@
+"""Task: named splits of inputs and targets, and the loss they are judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from landscape.data_store.errors import LandscapeError
+from landscape.data_store.params import array_digest
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy of each example, in nats: logits (b, c), classes (b,) -> (b,)."""
+    return functional.cross_entropy(outputs, targets, reduction="none")
+
+
+def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Squared error of each example, averaged over its outputs: (b, …), (b, …) -> (b,)."""
+    apart = outputs.reshape(targets.shape) - targets  # (b, 1) against (b,) must not broadcast
+    return apart.reshape(len(targets), -1).square().mean(1)
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Examples of one split, all of them in memory.
+
+    Parameters
+    ----------
+    inputs
+        Tensor (examples, …) as the network takes it.
+    targets
+        Class numbers, int64 (examples,), or float values (examples, …).
+    """
+
+    inputs: Tensor
+    targets: Tensor
+
+    def __post_init__(self) -> None:
+        if len(self.inputs) != len(self.targets) or len(self.inputs) == 0:
+            raise LandscapeError(
+                f"a split needs one target per input, got {len(self.inputs)} inputs "
+                f"and {len(self.targets)} targets"
+            )
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A data set split into train, test and perhaps validation, and a loss.
+
+    Parameters
+    ----------
+    name
+        For printing and provenance.
+    splits
+        ``train`` and ``test`` at least; ``validation`` where there is one.
+    loss
+        Per-example loss: (outputs, targets) -> (examples,), in nats for cross-entropy.
+        The error is the misclassified fraction where targets are classes, NaN elsewhere.
+    """
+
+    name: str
+    splits: Mapping[str, Split]
+    loss: Loss = cross_entropy
+
+    def __post_init__(self) -> None:
+        for name in ("train", "test"):
+            if name not in self.splits:
+                raise LandscapeError(
+                    f"task {self.name!r} has no {name} split; it has {', '.join(self.splits)}"
+                )
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input."""
+        return tuple(self.splits["train"].inputs.shape[1:])
+
+    @property
+    def is_classification(self) -> bool:
+        """True if the targets are class numbers."""
+        return not self.splits["train"].targets.is_floating_point()
+
+    @cached_property
+    def outputs(self) -> int:
+        """Number of classes, or of regression outputs."""
+        targets = self.splits["train"].targets
+        if self.is_classification:
+            return int(max(int(split.targets.max()) for split in self.splits.values())) + 1
+        return int(targets[0].numel())
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of every input, target and split name, and of the loss's name."""
+        parts: list[str] = [getattr(self.loss, "__qualname__", type(self.loss).__qualname__)]
+        for name in sorted(self.splits):
+            split = self.splits[name]
+            parts += [name, array_digest(split.inputs.numpy(), split.targets.numpy())]
+        return array_digest(*parts)
+
+
+def make_task(
+    *,
+    train: tuple[Tensor, Tensor],
+    test: tuple[Tensor, Tensor],
+    validation: tuple[Tensor, Tensor] | None = None,
+    loss: Loss | None = None,
+    name: str = "my-task",
+) -> Task:
+    """A `Task` from tensors: what a ``--task file.py:factory`` returns.
+
+    Parameters
+    ----------
+    train, test, validation
+        Pairs (inputs (examples, …), targets); integer targets are classes.
+    loss
+        Per-example loss; cross-entropy for classes and squared error otherwise.
+
+    Examples
+    --------
+    >>> import torch
+    >>> x, y = torch.zeros(4, 2), torch.tensor([0, 1, 0, 1])
+    >>> make_task(train=(x, y), test=(x, y)).outputs
+    2
+    """
+    given = {"train": train, "validation": validation, "test": test}
+    splits = {key: Split(*_tensors(pair)) for key, pair in given.items() if pair is not None}
+    floats = splits["train"].targets.is_floating_point()
+    return Task(name, splits, loss or (squared_error if floats else cross_entropy))
+
+
+def _tensors(pair: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Inputs and targets as detached CPU tensors; classes as int64."""
+    inputs, targets = (torch.as_tensor(part).detach().cpu() for part in pair)
+    return inputs, targets if targets.is_floating_point() else targets.long()
