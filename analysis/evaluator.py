@@ -67,7 +67,7 @@ class Evaluator:
         ``recompute`` normalisation statistics at each point from the first 5 000 training
         examples, or take those of the ``first`` anchor.
     batch_size
-        Examples at a time; 1 000, or 250 for networks with convolutions.
+        Examples at a time; 2 000, or 250 for networks with convolutions.
     share
         False never shares the first layer; None decides as described.
     """
@@ -98,7 +98,7 @@ class Evaluator:
         }
         layers = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
         convolutional = any(isinstance(module, layers) for module in self.model.modules())
-        self.batch_size = batch_size or (250 if convolutional else 1_000)
+        self.batch_size = batch_size or (250 if convolutional else 2_000)
         self._norms = [m for m in self.model.modules() if isinstance(m, _NORMS)]
         self._share = share
         self._shared: SharedLayer | None = None
@@ -167,7 +167,7 @@ class Evaluator:
         """Sum of losses, of their squares and of errors at each point: float64 (k, 3)."""
         if self._shared is None or len(weights) <= len(points):
             return np.array([self._direct(points, row, data) for row in weights])
-        rest = sum(view.numel() for view in self._shared.rest(self._theta))
+        rest = sum(tensor.numel() for tensor in self._rest())
         at_once = max(1, _NUMBERS_IN_FLIGHT // max(rest, 1))
         groups = [weights[i : i + at_once] for i in range(0, len(weights), at_once)]
         return np.concatenate([self._together(points, group, data) for group in groups])
@@ -186,22 +186,30 @@ class Evaluator:
     ) -> Array:
         """All points on each batch, the first layer's response computed once per anchor."""
         assert self._shared is not None
+        rest = self._rest()
         prepared = []
         for row in weights:
             self._set(points, row)
-            prepared.append([view.clone() for view in self._shared.rest(self._theta)])
-        rest = self._shared.rest(self._theta)
+            prepared.append([tensor.detach().clone() for tensor in rest])
+        own = [tensor.data for tensor in rest]
         sums = torch.zeros((len(weights), 3), dtype=torch.float64, device=self.device)
-        with self._shared.installed(points):
-            for inputs, targets in data.batches(self.batch_size):
-                self._shared.record(self.model, inputs)
-                for k, row in enumerate(weights):
-                    for view, values in zip(rest, prepared[k], strict=True):
-                        view.copy_(values)
-                    self._shared.put(row)
-                    sums[k] += self._batch(self.model(inputs), targets)
+        try:
+            with self._shared.installed(points):
+                for inputs, targets in data.batches(self.batch_size):
+                    self._shared.record(self.model, inputs)
+                    for k, row in enumerate(weights):
+                        _exchange(rest, prepared[k])
+                        self._shared.put(row)
+                        sums[k] += self._batch(self.model(inputs), targets)
+        finally:
+            _exchange(rest, own)
         totals: Array = sums.cpu().numpy()
         return totals
+
+    def _rest(self) -> list[Tensor]:
+        """The network's tensors that are not the shared layer's."""
+        assert self._shared is not None
+        return [t for name, t in self._tensors.items() if not self._shared.owns(self._places[name])]
 
     def _batch(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Sum of losses, of their squares, and of errors over one batch."""
@@ -269,7 +277,7 @@ class Evaluator:
         """Make every parameter and floating-point buffer a view of one vector."""
         parameters = dict(self.model.named_parameters())
         moving = {n: b for n, b in self.model.named_buffers() if b.is_floating_point()}
-        tensors: dict[str, Tensor] = {**parameters, **moving}
+        self._tensors = tensors = {**parameters, **moving}
         dtype = next(iter(parameters.values())).dtype
         size = sum(t.numel() for t in tensors.values())
         self._buffer_start = sum(p.numel() for p in parameters.values())
@@ -290,6 +298,12 @@ class Evaluator:
 
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+def _exchange(tensors: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    """Give each tensor other memory: cheaper than copying between processor caches."""
+    for tensor, value in zip(tensors, values, strict=True):
+        tensor.data = value
 
 
 def _summary(sums: Array, examples: int, regression: bool) -> Evaluation:

@@ -52,14 +52,9 @@ class SharedLayer:
         self._response = torch.empty(0)
         self._recording = False
 
-    def rest(self, theta: Tensor) -> list[Tensor]:
-        """Views of the stretches of a point that are not this layer's."""
-        views, start = [], 0
-        for place in sorted(self._own.values(), key=lambda place: place.start):
-            views.append(theta[start : place.start])
-            start = place.stop
-        views.append(theta[start:])
-        return [view for view in views if view.numel()]
+    def owns(self, place: slice) -> bool:
+        """True for the stretch of a point that one of this layer's tensors is."""
+        return place in self._own.values()
 
     @contextmanager
     def installed(self, points: Sequence[Tensor]) -> Iterator[None]:
@@ -144,7 +139,7 @@ def first_affine_layer(
         if own is None or (need_gain and _fan_in(layer) < _SMALLEST_FAN_IN):
             return None
         shared = SharedLayer(layer, own)
-        return shared if _agrees(shared, model, theta, (before, other), inputs) else None
+        return shared if _agrees(shared, model, theta, places, (before, other), inputs) else None
     finally:
         theta.copy_(before)
 
@@ -201,20 +196,21 @@ def _agrees(
     shared: SharedLayer,
     model: nn.Module,
     theta: Tensor,
+    places: Mapping[str, slice],
     points: tuple[Tensor, Tensor],
     inputs: Tensor,
 ) -> bool:
     """True if sharing gives the outputs of the plain network between two points."""
     weights = (0.3, 0.7)
-    combine(points, weights, theta)
+    between = combine(points, weights, theta).clone()
     plain = model(inputs)
-    rest = [view.clone() for view in shared.rest(theta)]
     theta.copy_(points[0])
+    for place in places.values():
+        if not shared.owns(place):
+            theta[place].copy_(between[place])
     with shared.installed(points):
         try:
             shared.record(model, inputs)
-            for view, values in zip(shared.rest(theta), rest, strict=True):
-                view.copy_(values)
             shared.put(weights)
             combined = model(inputs)
         except (AttributeError, RuntimeError, IndexError):

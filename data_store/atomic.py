@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -33,14 +34,20 @@ def write_atomic(path: Path, content: bytes) -> None:
         temporary.replace(path)
         _flush_folder(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        _discard(temporary)
         raise LandscapeError(
             f"could not write {path}: {error.strerror or error}; what was stored before is "
             "intact: make room or give write access, and repeat the command"
         ) from error
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        _discard(temporary)
         raise
+
+
+def _discard(path: Path) -> None:
+    """Remove a temporary file, as far as the disk lets us."""
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def append_line(path: Path, record: Mapping[str, Any]) -> None:

@@ -26,7 +26,7 @@ def level_image(level: Level) -> bytes:
     mask = level.mask
     names = list(level.points)
     thetas = np.stack([level.points[name].theta for name in names])
-    survivors = not thetas[:, ~mask.kept].view(np.uint8).any()
+    survivors = not np.ascontiguousarray(thetas[:, ~mask.kept]).view(np.uint8).any()
     stored = mask.covered & mask.kept if survivors else mask.covered
     header = {
         "format": layout.LEVEL_FORMAT,

@@ -42,7 +42,7 @@ def plot_barrier(
     One colour per split, one marker and line style per run. Pairs of unknown density (files
     of other programs) get one place each instead, without a line. A barrier that is NaN is
     a gap. For the error and the ``lmc`` definition a thin line marks the 2 % over which
-    Frankle et al. (2020, section 3) call a network unstable.
+    Frankle et al. (2020) call a network unstable.
 
     Parameters
     ----------

@@ -57,4 +57,4 @@ def draw(ds: xr.Dataset) -> Canvas:
     return canvas
 
 
-FIGURE = Figure("early_stop", FIGURES["early_stop"].summary, TRAINING, draw)
+FIGURE = Figure("early-stop", FIGURES["early-stop"].summary, TRAINING, draw)

@@ -43,19 +43,19 @@ FIGURES: Table[Figure] = Table(
         "barrier": Entry(
             "landscape.figures.barrier:FIGURE",
             "error and loss barriers between successive levels against the weights remaining",
-            "Frankle et al. 2020, section 3",
+            "Frankle et al. 2020",
         ),
         "path": Entry(
             "landscape.figures.path:FIGURE",
             "loss on the straight line between checkpoints, one line per pair",
-            "Goodfellow et al. 2015, section 3",
+            "Goodfellow et al. 2015",
         ),
         "accuracy": Entry(
             "landscape.figures.accuracy:FIGURE",
             "test accuracy against the weights remaining, at early stop and at the end",
             "Frankle & Carbin 2019, figure 4",
         ),
-        "early_stop": Entry(
+        "early-stop": Entry(
             "landscape.figures.early_stop:FIGURE",
             "early-stop iteration against the weights remaining",
             "Frankle & Carbin 2019, figure 4",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import Any
 
 import click
@@ -68,7 +69,9 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str] | None = None) -> int:
     """The exit code of one command line; errors are printed as one sentence."""
     try:
-        code: Any = landscape.main(arguments, prog_name="landscape", standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            code: Any = landscape.main(arguments, prog_name="landscape", standalone_mode=False)
     except click.ClickException as error:
         return _fail(error.format_message(), 2 if isinstance(error, click.UsageError) else 1)
     except LandscapeError as error:
@@ -80,6 +83,11 @@ def run(arguments: list[str] | None = None) -> int:
     except MemoryError:
         return _fail("out of memory; use fewer --points or a smaller model", 1)
     return code if isinstance(code, int) else 0
+
+
+def _warn(message: Warning | str, *_details: object) -> None:
+    """Print a warning as one sentence on standard error."""
+    click.echo(f"Warning: {message}", err=True)
 
 
 def _fail(sentence: str, code: int) -> int:

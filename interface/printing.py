@@ -83,15 +83,16 @@ def print_measures(ds: xarray.Dataset, measures: Sequence[str]) -> None:
 
 @contextmanager
 def progress(quiet: bool) -> Iterator[Progress]:
-    """A progress display on standard error, with time left."""
+    """A progress display on standard error, with time left; nothing where that is no terminal."""
+    console = Console(stderr=True)
     display = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
-        disable=quiet,
+        disable=quiet or not console.is_terminal,
     )
     with display:
         yield display

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -65,8 +65,20 @@ class Subject:
         self._given_model: str | nn.Module | None = context.model
         self._landscapes: dict[str, Evaluator] = {}
 
-    def checkpoints(self, source: Source) -> list[Checkpoint]:
-        """The checkpoints a source stands for: one, or all final ones of a run."""
+    def checkpoints(self, sources: Sequence[Source]) -> list[Checkpoint]:
+        """What the sources stand for, in order; a run alone stands for its finished levels.
+
+        Those of a run are looked up first, so that its network and data serve the others.
+        """
+        found: dict[int, list[Checkpoint]] = {}
+        for of_run in (True, False):
+            for i, source in enumerate(sources):
+                if _is_of_run(source) == of_run:
+                    found[i] = self._checkpoints(source)
+        return [checkpoint for i in sorted(found) for checkpoint in found[i]]
+
+    def _checkpoints(self, source: Source) -> list[Checkpoint]:
+        """The checkpoints of one source."""
         if isinstance(source, Checkpoint):
             if source.home is not None:
                 self._belongs_to(Run(Path(source.home), source.run))
@@ -258,3 +270,10 @@ class Subject:
                 f"trained on (digest {self.task.digest[:12]}, then {want[:12]}); give their "
                 "--data folder"
             )
+
+
+def _is_of_run(source: Source) -> bool:
+    """True for what comes from a store and so knows its task and model."""
+    if isinstance(source, Checkpoint):
+        return source.home is not None
+    return isinstance(source, str | Path) and not is_file_address(str(source))

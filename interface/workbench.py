@@ -58,7 +58,7 @@ def analyse(
     analysis = ANALYSES.load(kind)
     chosen = _settings(analysis, settings)
     subject = Subject(context, needs_network=analysis.uses_loss)
-    checkpoints = [c for point in points for c in subject.checkpoints(point)]
+    checkpoints = subject.checkpoints(points)
     if len(checkpoints) < analysis.arity:
         raise UsageError(
             f"{kind} needs at least {analysis.arity} checkpoints, got {len(checkpoints)}; give "

@@ -44,9 +44,9 @@ class Tick:
 class LevelTraining:
     """Training of one level from a start point under a mask.
 
-    Gradients of pruned weights are zeroed before each optimiser step. Since these weights
-    and their momenta start at +0.0, they are exactly +0.0 after every step, with momentum
-    and with weight decay too.
+    Gradients of pruned weights are multiplied by zero before each optimiser step. Since these
+    weights and their momenta start at zero, they are exactly zero after every step (the weights
+    +0.0), with momentum and with weight decay too.
 
     The order of the examples, and any noise of the model, are functions of (seed, level,
     epoch) and (seed, level, step): no generator state is kept, so a captured state entered
@@ -84,8 +84,8 @@ class LevelTraining:
         self.diverged = False
         self._rows: list[tuple[float, ...]] = []
         network.set(Point(mask.apply(start.theta), start.buffers))
-        dense = bool(mask.kept.all())
-        self._pruned = None if dense else torch.from_numpy(~mask.kept).to(network.device)
+        kept = torch.from_numpy(mask.kept).to(network.theta)
+        self._kept = None if mask.kept.all() else kept
         self._optimizer = _optimizer(network, config)
         self._sums = torch.zeros(3, dtype=torch.float64, device=network.device)
         self._order: tuple[int, torch.Tensor] = (-1, torch.empty(0, dtype=torch.int64))
@@ -128,8 +128,8 @@ class LevelTraining:
         self.network.backward(losses.mean())
         gradient = self.network.theta.grad
         assert gradient is not None
-        if self._pruned is not None:
-            gradient.masked_fill_(self._pruned, 0.0)
+        if self._kept is not None:
+            gradient.mul_(self._kept)
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(self.config, step)
         self._optimizer.step()

@@ -27,7 +27,7 @@ def command_for(name: str) -> click.Command:
         "the store, and given again from there. Weights from .pt or .safetensors files need "
         f"--model and --task.\n\nSource: {entry.reference}.",
     )
-    @click.argument("points", nargs=-1, required=True, metavar="CHECKPOINT…")
+    @click.argument("checkpoints", nargs=-1, required=True, metavar="CHECKPOINT…")
     @settings_options(analysis.settings)
     @click.option("--model", help="Network: a name or FILE.py:NAME. [default: the run's]")
     @click.option("--task", help="Data: a name or FILE.py:NAME. [default: the run's]")
@@ -42,7 +42,7 @@ def _answer(
     name: str,
     analysis: Analysis,
     *,
-    points: tuple[str, ...],
+    checkpoints: tuple[str, ...],
     model: str | None,
     task: str | None,
     store_path: Path,
@@ -56,12 +56,12 @@ def _answer(
     from landscape.subject import Context
     from landscape.workbench import analyse
 
-    context = Context(_store(points, store_path), task, model, data, device)
+    context = Context(_store(checkpoints, store_path), task, model, data, device)
     with progress(quiet) as display:
         bar = display.add_task(name, total=None)
         ds = analyse(
             name,
-            points,
+            checkpoints,
             settings,
             context,
             lambda done, total: display.update(bar, completed=done, total=total),
@@ -74,9 +74,9 @@ def _answer(
     click.echo(f"\nStored in {store_path}; see 'landscape ls results'.")
 
 
-def _store(points: tuple[str, ...], path: Path) -> Store:
-    """The store; made anew only if every point is a file, so that a mistyped path is noticed."""
-    return open_store(path, create=all(is_file_address(point) for point in points))
+def _store(checkpoints: tuple[str, ...], path: Path) -> Store:
+    """The store; made anew only if all are files, so that a mistyped path is noticed."""
+    return open_store(path, create=all(map(is_file_address, checkpoints)))
 
 
 def print_faults(ds: Any) -> None:

@@ -74,7 +74,7 @@ def _train(store: Store, quiet: bool) -> None:
             settings = {**SETTINGS, "criterion": criterion, "seed": seed}
             name = f"{criterion}-{seed}"
             with progress(quiet) as display:
-                listener = training_bar(display, configure(settings), name)
+                listener = training_bar(display, configure(settings), name, quiet)
                 train(store=store, name=name, device="cpu", threads=1, listener=listener, **settings)
 
 

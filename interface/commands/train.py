@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from landscape.data_store.errors import UsageError
-from landscape.data_store.records import RunConfig
+from landscape.data_store.records import TRACE_COLUMNS, RunConfig
 from landscape.data_store.store import Run, open_store
 from landscape.options import common_options, print_json, settings_options
 from landscape.printing import percent, print_table, progress
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from landscape.trainer import Listener
     from landscape.training.imp import Finished
     from landscape.training.loop import Tick
@@ -56,7 +58,7 @@ def command(
     if not resume and name in store:
         raise UsageError(f"run {name!r} exists and --no-resume was given; use another --name")
     with progress(quiet) as display:
-        listener = training_bar(display, config, name)
+        listener = training_bar(display, config, name, quiet)
         run = train(
             store=store,
             name=name,
@@ -74,18 +76,26 @@ def command(
     click.echo(f"\nNext: landscape barrier {name}    landscape figure accuracy --run {name}")
 
 
-def training_bar(display: Any, config: RunConfig, name: str) -> Listener:
-    """A listener that shows how far a run is and what it last measured."""
-    total = config.levels * config.iterations
-    bar = display.add_task(name, total=total)
+def training_bar(display: Progress, config: RunConfig, name: str, quiet: bool) -> Listener:
+    """A listener that shows how far a run is; without a terminal, a line per finished level."""
+    bar = display.add_task(name, total=config.levels * config.iterations)
 
     def listen(event: Tick | Finished) -> None:
-        if hasattr(event, "row"):
-            validation = percent(1 - event.row[5], 1) or "–"
+        from landscape.training.loop import Tick
+
+        if isinstance(event, Tick):
+            accuracy = _accuracy(event.row[TRACE_COLUMNS.index("validation_error")]) or "unknown"
             display.update(
                 bar,
                 completed=event.level * config.iterations + event.step,
-                description=f"{name}  level {event.level}  validation accuracy {validation}",
+                description=f"{name}  level {event.level}  validation accuracy {accuracy}",
+            )
+        elif display.disable and not quiet:
+            level = event.level
+            click.echo(
+                f"{name}: level {level.number} {level.status}, {percent(level.mask.density)} of the "
+                f"weights, test accuracy {_accuracy(level.metrics['test_error'])}",
+                err=True,
             )
 
     return listen

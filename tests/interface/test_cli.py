@@ -1,0 +1,297 @@
+"""The command line as a user meets it: what it prints, writes, refuses, and exits with."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+import click
+import pytest
+
+import landscape
+from landscape.analysis.registry import ANALYSES
+from landscape.cli import run
+from landscape.data_store.records import RunConfig
+from landscape.data_store.store import Store
+from landscape.figures.registry import FIGURES
+from landscape.registry import COMMANDS
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Call:
+    """Run the command line: exit code, standard output, standard error."""
+
+    def invoke(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = run([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return invoke
+
+
+def sentence(err: str) -> str:
+    """The one line that an error is."""
+    lines = [line for line in err.splitlines() if line.strip()]
+    assert len(lines) == 1, err
+    assert lines[0].startswith("Error: ")
+    assert "Traceback" not in err
+    return lines[0].removeprefix("Error: ")
+
+
+def test_without_arguments_says_what_there_is(call: Call) -> None:
+    code, out, err = call()
+    assert (code, err) == (0, "")
+    for name in (*COMMANDS, *ANALYSES):
+        assert re.search(rf"^  {name} ", out, re.MULTILINE), name
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, *ANALYSES])
+def test_every_command_has_help_for_every_option(name: str, call: Call) -> None:
+    code, out, err = call(name, "--help")
+    assert (code, err) == (0, "")
+    from landscape.commands.analysis import command_for
+
+    command = COMMANDS.load(name) if name in COMMANDS else command_for(name)
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, f"{name} {parameter.name} has no help"
+    assert command.help
+
+
+def test_every_setting_of_a_run_is_an_option(call: Call) -> None:
+    _, out, _ = call("train", "--help")
+    for setting in fields(RunConfig):
+        assert f"--{setting.name.replace('_', '-')}" in out
+
+
+def test_train_then_everything_else(call: Call, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    options = ["--task", "digits", "--model", "mlp:64-20-10", "--iterations", "40"]
+    code, out, err = call("train", *options, "--levels", 2, "--name", "r", "--store", store)
+    assert code == 0, err
+    assert "level 1 done" in err
+    assert "run r" in out
+    before = (store / "runs" / "r" / "level_0001.h5").read_bytes()
+
+    code, out, _ = call("train", *options, "--levels", 3, "--name", "r", "--store", store, "--json")
+    assert code == 0
+    levels = json.loads(out)["levels"]
+    assert [level["level"] for level in levels] == [0, 1, 2]
+    assert (store / "runs" / "r" / "level_0001.h5").read_bytes() == before
+
+    code, out, _ = call("barrier", "r", "--points", 5, "--store", store)
+    assert code == 0
+    for word in ("r@0 r@1", "r@1 r@2", "loss lmc", "error increase", "train", "test"):
+        assert word in out
+    code, out, _ = call("barrier", "r@0", "r@1", "--points", 5, "--store", store, "--json")
+    ds = json.loads(out)
+    assert ds["coords"]["pair"]["data"] == ["r@0 r@1"]
+    assert len(list((store / "results" / "barrier").rglob("*.nc"))) == 2
+
+    code, out, _ = call("overlap", "r", "--store", store)
+    assert code == 0
+    assert "fc1.weight" in out
+    code, out, _ = call("ls", "--store", store)
+    assert re.search(r"^r +digits +mlp:64-20-10", out, re.MULTILINE)
+    code, out, _ = call("ls", "results", "--store", store, "--json")
+    rows = json.loads(out)
+    assert {row["kind"] for row in rows} == {"barrier", "overlap"}
+    code, out, _ = call("show", rows[0]["id"][:8], "--store", store)
+    assert code == 0
+    assert rows[0]["inputs"].split()[0] in out
+    for name in FIGURES:
+        code, out, err = call("figure", name, "--run", "r", "--out", tmp_path / "f", "--store", store)
+        assert code == 0, err
+        written = [Path(line.removeprefix("wrote ")) for line in out.splitlines()]
+        assert {path.suffix for path in written} == {".pdf", ".png"}
+        assert all(path.stat().st_size > 1000 for path in written)
+
+
+def test_show_describes_runs_levels_and_files(call: Call, small_store: Store) -> None:
+    code, out, _ = call("show", "imp@1", "--store", small_store.root)
+    assert code == 0
+    assert re.search(r"^density +81\.35 %$", out, re.MULTILINE)
+    assert re.search(r"^parts +.*baseline.*step-40", out, re.MULTILINE)
+    _, out, _ = call("show", "imp@1", "--json", "--store", small_store.root)
+    assert json.loads(out)["kept"] == small_store["imp"][1].mask.kept_size
+    code, out, _ = call("show", "imp", "--store", small_store.root)
+    assert code == 0
+    assert "iterations" in out
+    assert "test acc." in out
+    file = small_store.root / "runs" / "imp" / "level_0001.h5"
+    code, out, _ = call("show", file)
+    assert code == 0
+    assert small_store["imp"][1].digest in out
+
+
+def test_json_has_null_for_nan(call: Call, small_store: Store) -> None:
+    network = "mlp:64-20-10"
+    path = small_store.root.parent / "zero.pt"
+    import torch
+
+    zeros = {
+        n: torch.zeros(s)
+        for n, s in zip(
+            small_store["imp"][0].spec.names, small_store["imp"][0].spec.shapes, strict=True
+        )
+    }
+    torch.save(zeros, path)
+    code, out, err = call(
+        "overlap", path, path, "--model", network, "--task", "digits", "--json",
+        "--store", small_store.root,
+    )  # fmt: skip
+    assert code == 0, err
+    assert json.loads(out)["data_vars"]["jaccard"]["data"][0][0] is None
+
+
+def test_foreign_files_with_their_own_network_and_task(call: Call, tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    (tmp_path / "my_net.py").write_text(
+        "from torch import nn\n"
+        "def build():\n"
+        "    return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))\n"
+    )
+    (tmp_path / "my_data.py").write_text(
+        "import torch, landscape\n"
+        "def task():\n"
+        "    x, y = torch.randn(64, 4, generator=torch.Generator().manual_seed(0)), "
+        "torch.arange(64) % 3\n"
+        "    return landscape.make_task(train=(x, y), test=(x[:20], y[:20]))\n"
+    )
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+    a = {f"module.{k}": v + 0.1 for k, v in net.state_dict().items()}
+    torch.save({"state_dict": a, "epoch": 3}, tmp_path / "a.pt")
+    save_file(dict(net.state_dict()), tmp_path / "b.safetensors")
+    own = ["--model", f"{tmp_path}/my_net.py:build", "--task", f"{tmp_path}/my_data.py:task"]
+    code, out, err = call(
+        "barrier", tmp_path / "a.pt", tmp_path / "b.safetensors", *own, "--points", 3,
+        "--store", tmp_path / "store",
+    )  # fmt: skip
+    assert code == 0, err
+    assert "loss lmc" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected", "says"),
+    [
+        (["barier"], 2, r"unknown command 'barier'; did you mean 'barrier'\?"),
+        (["train", "--name", "x", "--task", "mnits"], 2, r"unknown task 'mnits'; did you mean 'mnist'"),
+        (["train", "--name", "x", "--model", "lenet"], 2, r"unknown model 'lenet'; did you mean"),
+        (["train", "--name", "x", "--criterion", "magntude"], 2, r"did you mean 'magnitude'\?"),
+        (["train", "--name", "x", "--scope", "lay"], 2, r"unknown scope 'lay'; did you mean 'layer'"),
+        (["train", "--name", "x", "--lr", "-1"], 2, r"lr is -1.0; it must be above 0"),
+        (["train", "--name", "x", "--lr", "nan"], 2, r"lr is nan"),
+        (["train", "--name", "x", "--levels", "0"], 2, r"levels is 0; it must be at least 1"),
+        (["train", "--name", "x", "--levels", "two"], 2, r"'two' is not a valid int"),
+        (["train", "--name", "../x"], 2, r"is no name for a run"),
+        (["train"], 2, r"Missing option '--name'"),
+        (["train", "--name", "x", "--levls", "3"], 2, r"--levls.*--levels"),
+        (["train", "--name", "x", "--device", "tpu-9"], 2, r"unknown device 'tpu-9'"),
+        (["barrier", "imp@0", "imp@9"], 2, r"run 'imp' has no level 9; finished: 0 to 2"),
+        (["barrier", "imp@0", "ipm@1"], 2, r"unknown run 'ipm'; did you mean 'imp'"),
+        (["barrier", "imp@0", "imp@x"], 2, r"'x' in 'imp@x' is no level"),
+        (["barrier", "imp@0.fnal", "imp@1"], 2, r"'fnal' in 'imp@0.fnal' is no part"),
+        (["barrier", "imp@0.baseline", "imp@1"], 2, r"imp@0 has no baseline"),
+        (["barrier", "imp@0"], 2, r"needs at least 2 checkpoints, got 1"),
+        (["barrier", "imp", "--points", "2"], 2, r"points is 2; it must be at least 3"),
+        (["barrier", "imp", "--splits", "tset"], 2, r"tset.*test"),
+        (["barrier", "imp", "--bn", "mean"], 2, r"unknown bn 'mean'"),
+        (["barrier", "nowhere.pt", "imp@0"], 2, r"nowhere\.pt"),
+        (["show", "imp@1.step-7"], 2, r"keeps no step-7; snapshots of this run: step-40"),
+        (["ls", "rnus"], 2, r"unknown list 'rnus'; did you mean 'runs'"),
+        (["figure", "barier", "--run", "imp"], 2, r"unknown figure 'barier'; did you mean 'barrier'"),
+        (["figure", "accuracy", "--run", "imp", "--format", "gif"], 2, r"gif"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    arguments: list[str], expected: int, says: str, call: Call, small_store: Store
+) -> None:
+    before = sorted(path for path in small_store.root.rglob("*") if path.suffix in (".h5", ".json"))
+    if arguments[0] != "barier":
+        arguments = [*arguments, "--store", str(small_store.root)]
+    code, out, err = call(*arguments)
+    assert re.search(says, sentence(err)), err
+    assert (code, out) == (expected, "")
+    after = sorted(path for path in small_store.root.rglob("*") if path.suffix in (".h5", ".json"))
+    assert after == before
+
+
+def test_bad_stores_are_one_sentence(call: Call, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("x")
+    code, _, err = call("ls", "--store", file)
+    assert code == 1
+    assert "is a file; give a folder" in sentence(err)
+    code, _, err = call("ls", "--store", tmp_path / "none")
+    assert "there is no store at" in sentence(err)
+    newer = landscape.open(tmp_path / "newer").root / "store.json"
+    newer.write_text(newer.read_text().replace("1,\n", "9,\n", 1))
+    code, _, err = call("ls", "--store", newer.parent)
+    assert code == 1
+    assert re.search(r"format version 9; this version reads up to 1", sentence(err))
+
+
+def test_damaged_and_foreign_files_are_one_sentence(
+    call: Call, tmp_path: Path, small_store: Store
+) -> None:
+    whole = (small_store.root / "runs" / "imp" / "level_0000.h5").read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    for name, content, says in (
+        ("cut.h5", whole[:-7], "damaged"),
+        ("flipped.h5", bytes(flipped), "damaged"),
+        ("text.h5", b"hello", "is not a landscape-level file"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        code, _, err = call("show", tmp_path / name)
+        assert code == 1
+        assert says in sentence(err)
+
+
+def test_interrupted_training_says_how_to_go_on(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import landscape.trainer
+
+    keep = landscape.trainer._Keeper.keep
+
+    def stop(self: object, event: object) -> None:
+        keep(self, event)  # type: ignore[arg-type]
+        if getattr(event, "level", None) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(landscape.trainer._Keeper, "keep", stop)
+    options = ["--task", "digits", "--model", "mlp:64-20-10", "--iterations", 40, "--levels", 3]
+    code, _, err = call("train", *options, "--name", "r", "--store", tmp_path / "s", "--quiet")
+    assert code == 1
+    assert "the same command goes on" in sentence(err)
+    monkeypatch.undo()
+    code, _, err = call("train", *options, "--name", "r", "--store", tmp_path / "s", "--quiet")
+    assert (code, err) == (0, "")
+
+
+def test_divergence_is_said_kept_and_exits_1(call: Call, tmp_path: Path) -> None:
+    options = ["--task", "digits", "--model", "mlp:64-20-10", "--iterations", 200, "--lr", 1e30]
+    command = ["train", *options, "--optimizer", "sgd", "--name", "r", "--store", tmp_path / "s"]
+    for _ in range(2):
+        code, _, err = call(*command, "--quiet")
+        assert code == 1
+        assert re.search(r"level 0 of run 'r' diverged.*smaller --lr", sentence(err))
+    _, out, _ = call("ls", "--store", tmp_path / "s")
+    assert "diverged" in out
+    assert len(landscape.open(tmp_path / "s")["r"][0].trace.values) >= 1
+
+
+def test_no_resume_refuses_an_existing_run(call: Call, small_store: Store) -> None:
+    code, _, err = call("train", "--name", "imp", "--no-resume", "--store", small_store.root)
+    assert code == 2
+    assert "exists and --no-resume was given" in sentence(err)
