@@ -1,1 +1,1 @@
-"""The loss landscape: one torch evaluator and the mathematics over it. Knows no task and no file."""
+"""The loss landscape: one torch evaluator, mathematics over it. Knows no task, no file."""

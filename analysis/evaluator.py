@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 BN_POLICIES = ("interpolate", "recompute", "first")
 _RECOMPUTE_EXAMPLES = 5_000
 _PROBE_EXAMPLES = 256
+_ALIGNMENT = 256  # bytes; sums over tensors that lie otherwise differ in their last bits
 _NUMBERS_IN_FLIGHT = 2**26  # numbers of prepared points held at once: 256 MiB in float32
 
 
@@ -42,7 +44,7 @@ class _Data:
 class Evaluator:
     """A `Landscape` of a network on data, exact at the anchors and fast between them.
 
-    A point is the parameters in the order of ``named_parameters`` followed by the
+    A point is the parameters in the order of ``named_parameters`` followed by the persistent
     floating-point buffers in the order of ``named_buffers``. The network given is copied
     and never touched. Data stay on the device. Where the first layer is affine, sees only
     the data, and is wide enough to matter, its response to a batch is computed once per
@@ -86,7 +88,7 @@ class Evaluator:
         if bn not in BN_POLICIES:
             raise UsageError(f"bn is {bn!r}; use one of {', '.join(BN_POLICIES)}")
         self.device = torch.device(device)
-        self.model = copy.deepcopy(model).to(self.device).eval()
+        self.model = _copied(model).to(self.device).eval()
         self.loss, self.bn = loss, bn
         self._place_in_one_vector()
         dtype = self._theta.dtype
@@ -107,7 +109,7 @@ class Evaluator:
     @property
     def size(self) -> int:
         """Length of a point: parameters and floating-point buffers."""
-        return self._theta.numel()
+        return sum(tensor.numel() for tensor in self._tensors.values())
 
     @property
     def shares_first_layer(self) -> bool:
@@ -134,7 +136,8 @@ class Evaluator:
             raise UsageError(f"there is no split {split!r}; this task has {', '.join(self.splits)}")
         if anchors.ndim != 2 or anchors.shape[1] != self.size:
             raise LandscapeError(
-                f"anchors of shape {anchors.shape} do not fit the network; expected (any, {self.size})"
+                f"anchors of shape {anchors.shape} do not fit the network; "
+                f"expected (any, {self.size})"
             )
         if coefficients.ndim != 2 or coefficients.shape[1] != len(anchors):
             raise LandscapeError(
@@ -166,7 +169,7 @@ class Evaluator:
     ) -> Array:
         """Sum of losses, of their squares and of errors at each point: float64 (k, 3)."""
         if self._shared is None or len(weights) <= len(points):
-            return np.array([self._direct(points, row, data) for row in weights])
+            return np.array([self._direct(points, row, data) for row in weights]).reshape(-1, 3)
         rest = sum(tensor.numel() for tensor in self._rest())
         at_once = max(1, _NUMBERS_IN_FLIGHT // max(rest, 1))
         groups = [weights[i : i + at_once] for i in range(0, len(weights), at_once)]
@@ -223,12 +226,11 @@ class Evaluator:
     def _set(self, points: Sequence[Tensor], row: Sequence[float]) -> None:
         """Move the network to one combination; zeros are left out, so anchors are exact."""
         combine(points, row, self._theta)
-        if self._buffer_start < self.size:
-            if self.bn == "first":
-                start = self._buffer_start
-                self._theta[start:].copy_(points[0][start:])
-            elif self.bn == "recompute" and self._norms:
-                self._recompute()
+        if self.bn == "first":
+            start = self._buffer_start
+            self._theta[start:].copy_(points[0][start:])
+        elif self.bn == "recompute" and self._norms:
+            self._recompute()
 
     def _recompute(self) -> None:
         """Normalisation statistics of the point the network is at, from training data."""
@@ -238,27 +240,42 @@ class Evaluator:
             module.reset_running_stats()
             module.momentum = None
             module.train()
-        for inputs, _ in self.splits["train"].batches(self.batch_size, _RECOMPUTE_EXAMPLES):
+        data = self.splits["train"]
+        examples = min(len(data.inputs), _RECOMPUTE_EXAMPLES)
+        size = math.ceil(examples / math.ceil(examples / self.batch_size))  # no small last batch
+        for inputs, _ in data.batches(size, examples):
             self.model(inputs)
         self.model.eval()
 
     def _probe(self, points: Sequence[Tensor], data: _Data) -> None:
-        """Refuse a loss that is no function of the weights; find a first layer to share."""
+        """Refuse a loss that is no function of the weights; find a first layer to share.
+
+        It is tried at the first anchor whose losses are finite: NaN would agree with all.
+        """
+        lone = torch.eye(len(points)).tolist()
+        if not any(self._sound(points, row, data) for row in lone):
+            return
+        if self._share is not False and not (self.bn == "recompute" and self._norms):
+            batch = next(data.batches(_PROBE_EXAMPLES))
+            self._shared = first_affine_layer(
+                self.model, self._theta, self._places, batch[0], need_gain=self._share is None
+            )
         self._probed = True
-        lone = [1.0] + [0.0] * (len(points) - 1)
-        passes = []
-        for size in (_PROBE_EXAMPLES, _PROBE_EXAMPLES, 100):
-            self._set(points, lone)
-            losses = [
-                self.loss(self.model(x), y) for x, y in data.batches(size, _PROBE_EXAMPLES)
-            ]
-            for part in losses:
-                if part.ndim != 1:
+
+    def _sound(self, points: Sequence[Tensor], row: Sequence[float], data: _Data) -> bool:
+        """Whether all losses at one anchor are finite; raises if they are noisy."""
+        passes, half = [], math.ceil(min(len(data.inputs), _PROBE_EXAMPLES) / 2)
+        for size in (_PROBE_EXAMPLES, _PROBE_EXAMPLES, half):
+            self._set(points, row)
+            parts = []
+            for inputs, targets in data.batches(size, _PROBE_EXAMPLES):
+                parts.append(self.loss(self.model(inputs), targets))
+                if parts[-1].shape != targets.shape[:1]:
                     raise UsageError(
-                        f"the loss returned shape {tuple(part.shape)} for a batch; it must "
-                        "return one number per example"
+                        f"the loss returned shape {tuple(parts[-1].shape)} for a batch of "
+                        f"{len(targets)}; it must return one number per example"
                     )
-            passes.append(torch.cat(losses).double())
+            passes.append(torch.cat(parts).double())
         tolerance = 1e-4 if self._theta.dtype == torch.float32 else 1e-8
         for other, what in ((passes[1], "two passes"), (passes[2], "two batch sizes")):
             if not torch.allclose(passes[0], other, rtol=tolerance, atol=tolerance, equal_nan=True):
@@ -267,37 +284,50 @@ class Evaluator:
                     f"{passes[0].mean().item():.6g} and {other.mean().item():.6g}; the network "
                     "must be deterministic and treat examples independently in evaluation mode"
                 )
-        if self._share is not False and not (self.bn == "recompute" and self._norms):
-            batch = next(data.batches(_PROBE_EXAMPLES))
-            self._shared = first_affine_layer(
-                self.model, self._theta, self._places, batch[0], need_gain=self._share is None
-            )
+        return bool(torch.isfinite(passes[0]).all())
 
     def _place_in_one_vector(self) -> None:
-        """Make every parameter and floating-point buffer a view of one vector."""
+        """Make every parameter and persistent floating-point buffer a view of one vector.
+
+        Each starts at a multiple of `_ALIGNMENT` there, as it does where it is moved to.
+        """
         parameters = dict(self.model.named_parameters())
-        moving = {n: b for n, b in self.model.named_buffers() if b.is_floating_point()}
-        self._tensors = tensors = {**parameters, **moving}
+        kept = self.model.state_dict().keys()
+        buffers = {n: b for n, b in self.model.named_buffers() if n in kept}
+        moving = {n: b for n, b in buffers.items() if b.is_floating_point()}
+        self._tensors: dict[str, Tensor] = {**parameters, **moving}
         dtype = next(iter(parameters.values())).dtype
-        size = sum(t.numel() for t in tensors.values())
-        self._buffer_start = sum(p.numel() for p in parameters.values())
-        self._theta = torch.empty(size, dtype=dtype, device=self.device)
-        ends = list(itertools.accumulate(t.numel() for t in tensors.values()))
+        step = _ALIGNMENT // dtype.itemsize
+        widths = [math.ceil(t.numel() / step) * step for t in self._tensors.values()]
+        starts = [0, *itertools.accumulate(widths)]
+        self._buffer_start = starts[len(parameters)]
+        self._theta = torch.zeros(starts[-1], dtype=dtype, device=self.device)
         self._places: dict[str, slice] = {}
-        for (name, tensor), end in zip(tensors.items(), ends, strict=True):
-            place = slice(end - tensor.numel(), end)
+        for (name, tensor), start in zip(self._tensors.items(), starts, strict=False):
+            place = slice(start, start + tensor.numel())
             self._theta[place] = tensor.detach().reshape(-1).to(dtype)
             tensor.requires_grad_(False)
             tensor.data = self._theta[place].view(tensor.shape)
             self._places[name] = place
 
     def _to_device(self, anchor: Array) -> Tensor:
-        """An anchor as a tensor of the network's dtype."""
-        array = torch.from_numpy(np.ascontiguousarray(anchor))
-        return array.to(self.device, self._theta.dtype)
+        """An anchor as a tensor of the network's dtype, its parts at their places."""
+        flat = torch.from_numpy(np.ascontiguousarray(anchor)).to(self.device, self._theta.dtype)
+        point, start = torch.zeros_like(self._theta), 0
+        for place in self._places.values():
+            stop = start + place.stop - place.start
+            point[place], start = flat[start:stop], stop
+        return point
 
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    """A copy; tensors that a hook computed, as torch's pruning does, are cut from their graph."""
+    values = (value for module in model.modules() for value in vars(module).values())
+    computed = (v for v in values if isinstance(v, Tensor) and not v.is_leaf)
+    return copy.deepcopy(model, {id(v): v.detach().clone() for v in computed})
 
 
 def _exchange(tensors: Sequence[Tensor], values: Sequence[Tensor]) -> None:
@@ -312,7 +342,7 @@ def _summary(sums: Array, examples: int, regression: bool) -> Evaluation:
     finite = np.isfinite(loss)
     spread = np.maximum(sums[:, 1] - examples * np.where(finite, loss, 0.0) ** 2, 0.0)
     error = np.where(finite & (not regression), sums[:, 2] / examples, np.nan)
-    freedom = max(examples - 1, 1)
+    freedom = examples - 1 if examples > 1 else math.nan
     return Evaluation(
         loss=np.where(finite, loss, np.nan),
         error=error,

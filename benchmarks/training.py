@@ -70,7 +70,13 @@ def main() -> None:
     spec = parameter_spec(model)
     init = current_point(model, spec)
     bits = torch.cat(
-        [m.reshape(-1) for m in (masks_of(model).get(n, torch.ones(s)) for n, s in zip(spec.names, spec.shapes, strict=True))]
+        [
+            m.reshape(-1)
+            for m in (
+                masks_of(model).get(n, torch.ones(s))
+                for n, s in zip(spec.names, spec.shapes, strict=True)
+            )
+        ]
     )
     mask = Mask(spec, tuple(prunable_kinds(model)), bits.bool().numpy())
     trained = Network(model, spec, torch.device("cpu"))

@@ -1,1 +1,1 @@
-"""Records, the HDF5 store, results and the catalogue. Imports no torch (but to open a foreign .pt)."""
+"""Records, the HDF5 store, results and the catalogue. No torch, but to open a foreign .pt."""

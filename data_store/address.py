@@ -10,7 +10,7 @@ from landscape.data_store.errors import UsageError
 SUFFIXES = (".h5", ".pt", ".pth", ".safetensors")
 PARTS = ("final", "init", "rewind", "baseline", "ticket", "mask")
 _RUN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_PART = re.compile(r"(" + "|".join(PARTS) + r"|step-\d{1,12})")
+_PART = re.compile(r"(" + "|".join(PARTS) + r"|step-[0-9]{1,12})")
 
 
 @dataclass(frozen=True)

@@ -74,16 +74,18 @@ def sweep(folder: Path) -> None:
     """Remove temporary files in `folder` whose writers are dead."""
     for path in folder.glob(f".*{TEMPORARY}"):
         owner = path.name.split(".")[-3]
-        if owner.isdigit() and not _alive(int(owner)):
-            path.unlink(missing_ok=True)
+        if owner.isdecimal() and not _alive(int(owner)):
+            _discard(path)
 
 
 def _alive(pid: int) -> bool:
     """True if a process of this number may still be running."""
+    if os.name == "nt":  # there, asking by a signal would interrupt it
+        return True
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except OSError:
+    except (OSError, OverflowError):
         return True
     return True

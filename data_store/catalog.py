@@ -103,7 +103,7 @@ class Catalog:
 
     def _refresh(self, db: sqlite3.Connection) -> None:
         """Read the files that are new or changed, forget those that are gone."""
-        known = {path: stamp for path, stamp in db.execute("SELECT path, stamp FROM files")}
+        known = dict(db.execute("SELECT path, stamp FROM files").fetchall())
         found = {path: (stamp, kind) for path, stamp, kind in self._files()}
         gone = [path for path in known if path not in found]
         new = [path for path, (stamp, _) in found.items() if known.get(path) != stamp]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def seal(header: Mapping[str, Any], arrays: Mapping[str, Array], *, compress: bo
     ) as file:
         text = np.frombuffer(json.dumps(header, sort_keys=True).encode(), dtype=np.uint8)
         for name, array in {"header": text, **arrays}.items():
-            _write(file, name, np.ascontiguousarray(array), compress)
+            _write(file, name, np.asarray(array, order="C"), compress)
     body = buffer.getvalue()[USER_BLOCK:]
     block = _MAGIC + hashlib.sha256(body).hexdigest().encode()
     return block.ljust(USER_BLOCK, b"\0") + body
@@ -44,7 +45,7 @@ def seal(header: Mapping[str, Any], arrays: Mapping[str, Array], *, compress: bo
 
 def _write(file: h5py.File, name: str, array: Array, compress: bool) -> None:
     """Write one array in even chunks: a chunk that is not full is stored padded."""
-    if array.size == 0:
+    if array.size == 0 or array.ndim == 0:
         file.create_dataset(name, data=array, track_times=False)
         return
     chunks = array.shape
@@ -83,10 +84,12 @@ def unseal(
     try:
         with h5py.File(io.BytesIO(content), "r") as file:
             _audit(file, len(content))
-            arrays = {name: np.asarray(file[name][()]) for name in file}
+            arrays = {name: file[name][...] for name in file}
         header = json.loads(arrays.pop("header").tobytes())
         found, major = header["format"], int(header["version"][0])
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
+    except (
+        OSError, LookupError, ValueError, TypeError, RuntimeError, AttributeError, OverflowError,
+    ) as error:  # fmt: skip
         raise LandscapeError(f"{path} is no readable {format_name} file: {error}") from error
     if found != format_name:
         raise LandscapeError(f"{path} is a {found} file; expected {format_name}")
@@ -125,13 +128,13 @@ def _audit(file: h5py.File, stored: int) -> None:
         plan = item.id.get_create_plist()
         if plan.get_external_count() or item.is_virtual:
             raise ValueError(f"{name!r} keeps its values in another file")
-        if item.dtype.kind not in "fiu" or item.dtype.itemsize > 8 or item.shape is None:
+        if item.dtype.kind not in "fiub" or item.dtype.itemsize > 8 or item.shape is None:
             raise ValueError(f"{name!r} has the type {item.dtype}; expected numbers")
         filters = {plan.get_filter(i)[0] for i in range(plan.get_nfilters())}
         if not filters <= _FILTERS:
             raise ValueError(f"{name!r} uses an unknown filter")
         total += item.size * item.dtype.itemsize
-        if item.chunks and int(np.prod(item.chunks)) > 2**23:
+        if item.chunks and math.prod(item.chunks) > 2**23:
             raise ValueError(f"{name!r} has chunks of {item.chunks}")
     if total > stored * _BEST_RATIO:
         raise ValueError(f"{stored} bytes cannot hold the {total} they claim")

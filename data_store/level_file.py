@@ -54,11 +54,10 @@ def level_image(level: Level) -> bytes:
 
 def read_level(path: Path) -> Level:
     """The level whose file is at `path`; raises `LandscapeError` if it is not whole."""
-    header, arrays = read_image(
-        path, format_name=layout.LEVEL_FORMAT, version=layout.LEVEL_VERSION
-    )
+    header, arrays = read_image(path, format_name=layout.LEVEL_FORMAT, version=layout.LEVEL_VERSION)
     try:
         spec = ParamSpec.from_json(header["spec"])
+        _require_fit(spec, header["prunable"], arrays)
         mask = Mask.unpack(spec, tuple(header["prunable"]), arrays["mask"])
         stored = mask.covered & mask.kept if header["encoding"] == "survivors" else mask.covered
         points = {}
@@ -67,6 +66,8 @@ def read_level(path: Path) -> Level:
             theta[stored] = arrays["values"][row]
             theta[~mask.covered] = arrays["dense"][row]
             points[str(name)] = Point(theta, _unpack_buffers(header["buffers"], arrays, row))
+        if "final" not in points:
+            raise KeyError("final")
         return Level(
             number=int(header["level"]),
             mask=mask,
@@ -76,8 +77,17 @@ def read_level(path: Path) -> Level:
             origins=dict(header["origins"]),
             status=str(header["status"]),
         )
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise LandscapeError(f"{path} is an incomplete level file: {error!r}") from error
+
+
+def _require_fit(spec: ParamSpec, prunable: list[str], arrays: Mapping[str, Array]) -> None:
+    """Raise ValueError, before anything is allocated, unless the arrays can hold the spec."""
+    covered = sum(math.prod(spec.shape(name)) for name in prunable)
+    stated = (spec.size - covered, (covered + 7) // 8)
+    found = (arrays["dense"].shape[-1], arrays["mask"].size)
+    if stated != found:
+        raise ValueError(f"arrays of {found} entries for {stated}")
 
 
 def object_image(spec: ParamSpec, point: Point) -> bytes:
@@ -99,12 +109,18 @@ def read_object(path: Path) -> Point:
     )
     try:
         return Point(arrays["theta"], _unpack_buffers(header["buffers"], arrays, 0))
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise LandscapeError(f"{path} is an incomplete object file: {error!r}") from error
 
 
 def _buffer_layout(buffers: Mapping[str, Array]) -> list[list[Any]]:
     """Name, shape and dtype of every buffer, in order."""
+    for name, array in buffers.items():
+        if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
+            raise LandscapeError(
+                f"buffer {name!r} is {array.dtype}; a store keeps booleans, integers and floats "
+                "up to 64 bits"
+            )
     return [[name, list(array.shape), array.dtype.name] for name, array in buffers.items()]
 
 

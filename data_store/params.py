@@ -75,9 +75,7 @@ class ParamSpec:
                 raise LandscapeError(f"tensor {name!r} is missing; expected shape {shape}")
             tensor = np.asarray(tensors[name])
             if tensor.shape != shape:
-                raise LandscapeError(
-                    f"tensor {name!r} has shape {tensor.shape}; expected {shape}"
-                )
+                raise LandscapeError(f"tensor {name!r} has shape {tensor.shape}; expected {shape}")
             vector[self.slices[name]] = tensor.reshape(-1)
         return vector
 

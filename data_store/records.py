@@ -51,9 +51,7 @@ class RunConfig:
         "initial weights",
         choices=("glorot-normal", "kaiming-normal", "model"),
     )
-    validation_size: int | None = option(
-        None, "training examples held out for validation", min=1
-    )
+    validation_size: int | None = option(None, "training examples held out for validation", min=1)
     eval_every: int = option(100, "steps between two evaluations", min=1)
     snapshots: tuple[int, ...] = option((), "steps whose weights are kept as RUN@LEVEL.step-K")
 

@@ -187,8 +187,7 @@ def training(runs: Sequence[Run]) -> xr.Dataset:
     curves = [n for n, v in TRAINING.variables.items() if v.dims == ("run", "level", "step")]
     shape = (len(runs), len(numbers), len(steps))
     arrays: dict[str, Any] = {
-        name: np.full(shape if name in curves else shape[:2], np.nan)
-        for name in TRAINING.variables
+        name: np.full(shape if name in curves else shape[:2], np.nan) for name in TRAINING.variables
     }
     arrays["status"] = np.full(shape[:2], 2, dtype=np.int8)
     for r, of_run in enumerate(levels):

@@ -124,13 +124,17 @@ TRAINING = ResultSchema(
             _RL, "iterations", "early-stop iteration: the smallest validation loss"
         ),
         "early_stop_test_error": Variable(_RL, FRACTION, "test error at the early-stop iteration"),
-        "final_train_loss": Variable(_RL, NATS, "loss of the final weights on the whole train split"),
+        "final_train_loss": Variable(
+            _RL, NATS, "loss of the final weights on the whole train split"
+        ),
         "final_train_error": Variable(
             _RL, FRACTION, "error of the final weights on the whole train split"
         ),
         "final_test_loss": Variable(_RL, NATS, "test loss of the final weights"),
         "final_test_error": Variable(_RL, FRACTION, "test error of the final weights"),
-        "status": Variable(_RL, NUMBER, "how the level ended", STATUS, ("ok", "diverged", "absent")),
+        "status": Variable(
+            _RL, NUMBER, "how the level ended", STATUS, ("ok", "diverged", "absent")
+        ),
     },
     samples={
         "run": ("imp-a", "imp-b", "random"),

@@ -70,7 +70,9 @@ def _fits(value: Any, hint: Any) -> bool:
 def _kind(hint: Any) -> str:
     """A type in words."""
     words = {int: "a whole number", float: "a finite number", str: "text", bool: "true or false"}
-    arguments = [argument for argument in typing.get_args(hint) if argument not in (..., type(None))]
+    arguments = [
+        argument for argument in typing.get_args(hint) if argument not in (..., type(None))
+    ]
     if typing.get_origin(hint) is tuple:
         return f"a list, each entry {_kind(arguments[0])}"
     return words[arguments[0] if arguments else hint]
@@ -90,7 +92,7 @@ def _check(name: str, value: Any, rule: Mapping[str, Any]) -> None:
 
 def to_json(settings: Settings) -> dict[str, Any]:
     """Plain JSON of all fields; `from_json` reads it back."""
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(settings).items()}  # type: ignore[call-overload]
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(settings).items()}
 
 
 def from_json(cls: type[S], record: Mapping[str, Any]) -> S:

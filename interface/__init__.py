@@ -18,7 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from landscape.api import ask, draw, open, train  # noqa: A004
+    from landscape.api import ask, draw, open, train
     from landscape.data_store.errors import LandscapeError, UsageError
     from landscape.data_store.mask import Mask
     from landscape.data_store.params import ParamSpec

@@ -85,7 +85,7 @@ def run(arguments: list[str] | None = None) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _warn(message: Warning | str, *_details: object) -> None:
+def _warn(message: Warning | str, *_details: object, **_more: object) -> None:
     """Print a warning as one sentence on standard error."""
     click.echo(f"Warning: {message}", err=True)
 

@@ -17,7 +17,7 @@ from landscape.data_store.store import Store, open_store
 F = Callable[..., Any]
 
 
-class CommaSeparated(click.ParamType):
+class CommaSeparated(click.ParamType[tuple[Any, ...]]):
     """A tuple written as ``a,b,c``."""
 
     def __init__(self, kind: type) -> None:
@@ -33,7 +33,9 @@ class CommaSeparated(click.ParamType):
         try:
             return tuple(self.kind(part.strip()) for part in str(value).split(",") if part.strip())
         except ValueError:
-            self.fail(f"{value!r} is no list of {self.kind.__name__}s; write it as 1,2,3", param, ctx)
+            self.fail(
+                f"{value!r} is no list of {self.kind.__name__}s; write it as 1,2,3", param, ctx
+            )
 
 
 def settings_options(cls: type[Any], *, defaults: str = "") -> Callable[[F], F]:
@@ -107,9 +109,7 @@ def common_options(*, store: bool = True, compute: bool = False) -> Callable[[F]
                 envvar="LANDSCAPE_DATA",
                 help="Folder of data sets. [default: $LANDSCAPE_DATA or the user cache]",
             ),
-            click.option(
-                "--device", default="auto", help="auto, cpu or cuda. [default: auto]"
-            ),
+            click.option("--device", default="auto", help="auto, cpu or cuda. [default: auto]"),
         ]
     chosen += [
         click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else."),

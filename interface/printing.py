@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -59,26 +58,37 @@ def percent(fraction: float | None, digits: int = 2) -> str | None:
 
 
 def print_measures(ds: xarray.Dataset, measures: Sequence[str]) -> None:
-    """Variables of a dataset: a row per pair and second dimension, a column per measure.
+    """Variables of a dataset, a row per pair and second dimension.
 
-    A third dimension (the definitions of a barrier) becomes columns. Fractions are printed
-    as percentages.
+    Measures over these two dimensions share a table, a column each; one with a third (the
+    definitions of a barrier) has a table of its own. Fractions are printed as percentages.
     """
-    dims = ds[measures[0]].dims
-    columns, cells = list(map(str, dims[:2])), []
-    for measure in measures:
-        for labels in itertools.product(*(ds[d].values for d in dims[2:])):
-            columns.append(" ".join([measure.removesuffix("_barrier"), *map(str, labels)]))
-            cells.append((measure, dict(zip(dims[2:], labels, strict=True))))
+    flat = [measure for measure in measures if ds[measure].ndim == 2]
+    tables = ([flat] if flat else []) + [[m] for m in measures if m not in flat]
+    for number, names in enumerate(tables):
+        if number:
+            Console().print()
+        _print_measures(ds, names)
+
+
+def _print_measures(ds: xarray.Dataset, measures: Sequence[str]) -> None:
+    """One table of measures that share their dimensions."""
+    first, second, *third = ds[measures[0]].dims
+    title = None
+    columns = [str(first), str(second), *measures]
+    if third:
+        name, attrs = measures[0], ds[measures[0]].attrs
+        unit = "" if attrs["units"] == "fraction" else f", {attrs['units']}"
+        title = f"{attrs['long_name']}{unit}"
+        columns = [str(first), str(second), *map(str, ds[name][third[0]].values)]
     rows = []
-    for at in itertools.product(*(ds[d].values for d in dims[:2])):
-        place = dict(zip(dims[:2], at, strict=True))
-        row: list[Any] = list(map(str, at))
-        for measure, labels in cells:
-            value = float(ds[measure].sel({**place, **labels}))
-            row.append(percent(value) if ds[measure].attrs["units"] == "fraction" else value)
-        rows.append(row)
-    print_table(columns, rows)
+    for i, a in enumerate(ds[first].values):
+        for j, b in enumerate(ds[second].values):
+            cells = [ds[m].values[i, j] for m in measures]
+            values = cells[0] if third else cells
+            fraction = ds[measures[0]].attrs["units"] == "fraction"
+            rows.append([str(a), str(b), *((percent if fraction else float)(v) for v in values)])
+    print_table(columns, rows, title=title)
 
 
 @contextmanager

@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -79,22 +81,40 @@ def device_named(name: str) -> torch.device:
     """``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:1``."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"unknown device {name!r}; use auto, cpu or cuda") from error
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise UsageError(f"unknown device {name!r}; use auto, cpu or cuda")
+    device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UsageError(f"device {name!r} is not there: this machine or torch build has no GPU")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        have = torch.cuda.device_count()
+        raise UsageError(f"device {name!r} is not there: this machine has {have} GPU(s), from 0")
     return device
 
 
 def _call(name: str, noun: str) -> Any:
     """Run somebody's factory; its failure becomes one sentence."""
-    factory = _factory(name, noun)
+    with _neighbours(name.rpartition(":")[0]):
+        factory = _factory(name, noun)
+        try:
+            return factory()
+        except Exception as error:
+            raise LandscapeError(f"{name} raised {type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def _neighbours(place: str) -> Iterator[None]:
+    """Let the code of a file import the files beside it."""
+    if not place.endswith(".py"):
+        yield
+        return
+    beside = str(Path(place).resolve().parent)
+    sys.path.insert(0, beside)
     try:
-        return factory()
-    except Exception as error:
-        raise LandscapeError(f"{name} raised {type(error).__name__}: {error}") from error
+        yield
+    finally:
+        with suppress(ValueError):  # the code may have removed it
+            sys.path.remove(beside)
 
 
 def _factory(name: str, noun: str) -> Callable[[], Any]:
@@ -124,17 +144,13 @@ def _import(place: str) -> Any:
 
 
 def _file_module(path: Path) -> Any:
-    """A Python file as a module; files beside it can be imported by it."""
+    """A Python file as a module."""
     if not path.is_file():
         raise UsageError(f"there is no file {path}; give an existing FILE.py:NAME")
     spec = importlib.util.spec_from_file_location(f"landscape_user_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise UsageError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
-    beside = str(path.resolve().parent)
-    sys.path.insert(0, beside)
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(beside)
+    sys.modules[spec.name] = module  # dataclasses look themselves up here
+    spec.loader.exec_module(module)
     return module

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
-from landscape.provenance import provenance, using_threads
-from landscape.sources import device_named, model_named, task_named
 from torch import nn
 
 from landscape.data_store import layout
@@ -27,6 +26,8 @@ from landscape.data_store.records import TRACE_COLUMNS, Point, RunConfig
 from landscape.data_store.resume_file import load_resume, save_resume
 from landscape.data_store.settings import to_json
 from landscape.data_store.store import Run, Store
+from landscape.provenance import provenance, using_threads
+from landscape.sources import device_named, model_named, task_named
 from landscape.training.imp import Experiment, Finished, Resume, imp
 from landscape.training.loop import Tick, on_device
 from landscape.training.models import (
@@ -102,6 +103,8 @@ def train(
     CRITERIA[config.criterion]
     check_run_name(name)
     place = device_named(device)
+    if threads is not None and threads < 1:
+        raise UsageError(f"threads is {threads}; it must be at least 1")
     run = Run(store.root, name)
     if run.exists:
         require_same(run, config)
@@ -205,7 +208,8 @@ def only_one(run: Run) -> Iterator[None]:
             f"cannot lock {path}: {error.strerror}; give write access, or another --store"
         ) from error
     try:
-        holder.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+        with suppress(OSError):  # the name is a courtesy: a full disk speaks up where it matters
+            holder.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
         yield
     finally:
         holder.unlink(missing_ok=True)
@@ -237,9 +241,7 @@ def _require_same_machine(run: Run, ready: Prepared, recorded: dict[str, Any]) -
         )
 
 
-def _train_missing(
-    run: Run, config: RunConfig, ready: Prepared, listener: Listener | None
-) -> None:
+def _train_missing(run: Run, config: RunConfig, ready: Prepared, listener: Listener | None) -> None:
     """Train every level that the run does not have, lowest first."""
     keeper = _Keeper(run)
     while missing := sorted(set(range(config.levels)) - set(run.levels)):
@@ -249,7 +251,7 @@ def _train_missing(
                 listener(event)
             if isinstance(event, Finished) and event.level.number + 1 in run.levels:
                 break
-        _refuse_diverged(run, run.levels[-1])
+    _refuse_diverged(run, config.levels - 1)
 
 
 def _resume(run: Run, number: int) -> Resume:
@@ -302,5 +304,5 @@ class _Keeper:
 
 
 def _plain(value: float) -> float | None:
-    """JSON has no NaN."""
-    return value if value == value else None
+    """JSON has no NaN and no infinity."""
+    return value if math.isfinite(value) else None

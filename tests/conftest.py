@@ -32,14 +32,13 @@ def data_folder() -> Path:
 
 
 @pytest.fixture(scope="session")
-def small_store(tmp_path_factory: pytest.TempPathFactory):  # noqa: ANN201
+def small_store(tmp_path_factory: pytest.TempPathFactory):
     """A store with two small runs on the digits: ``imp`` and ``random``, levels 0 to 2.
 
     Shared by the session: tests may add results to it, never runs or changed files.
     """
-    from tests.support.runs import SMALL
-
     import landscape
+    from tests.support.runs import SMALL
 
     store = landscape.open(tmp_path_factory.mktemp("small") / "store")
     landscape.train(store=store, name="imp", **SMALL)

@@ -102,9 +102,7 @@ def imp(
         else:
             assert rewind is not None
             mask, start = experiment.next_mask(previous, init), rewind
-        training = LevelTraining(
-            experiment.network, experiment.task, config, mask, start, number
-        )
+        training = LevelTraining(experiment.network, experiment.task, config, mask, start, number)
         if state is not None:
             training.restore(state)
             state = None
@@ -117,15 +115,13 @@ def imp(
             return
 
 
-def _finish(
-    experiment: Experiment, training: LevelTraining, origins: Mapping[str, Point]
-) -> Level:
+def _finish(experiment: Experiment, training: LevelTraining, origins: Mapping[str, Point]) -> Level:
     """The level that a training came to."""
     config, spec = experiment.config, experiment.network.spec
     points = {"final": experiment.network.point()}
     points |= {f"step-{s}": training.kept_points[f"step-{s}"] for s in config.snapshots
                if f"step-{s}" in training.kept_points}  # fmt: skip
-    metrics = {}
+    metrics: dict[str, float] = {}
     for name, split in experiment.task.splits.items():
         loss, error = experiment.network.evaluate(split, experiment.task)
         metrics |= {f"{name}_loss": loss, f"{name}_error": error}

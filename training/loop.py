@@ -81,7 +81,6 @@ class LevelTraining:
         self.mask, self.level = mask, level
         self.step = config.rewind_step if level > 0 else 0
         self.kept_points: dict[str, Point] = {}
-        self.diverged = False
         self._rows: list[tuple[float, ...]] = []
         network.set(Point(mask.apply(start.theta), start.buffers))
         kept = torch.from_numpy(mask.kept).to(network.theta)
@@ -94,6 +93,14 @@ class LevelTraining:
     def trace(self) -> Trace:
         """The curve so far."""
         return Trace(np.array(self._rows, dtype=np.float64).reshape(-1, len(TRACE_COLUMNS)))
+
+    @property
+    def diverged(self) -> bool:
+        """True if the last evaluation met a loss that is not finite."""
+        losses = [f"{n}_loss" for n in ("validation", "test") if n in self.task.splits]
+        losses += ["train_loss"] if len(self._rows) > 1 else []  # no step before the first
+        row = dict(zip(TRACE_COLUMNS, self._rows[-1], strict=True)) if self._rows else {}
+        return bool(row) and not all(math.isfinite(row[name]) for name in losses)
 
     def run(self) -> Iterator[Tick]:
         """Train to the last iteration, yielding after every evaluation.
@@ -161,9 +168,6 @@ class LevelTraining:
         for name in ("validation", "test"):
             split = self.task.splits.get(name)
             row += self.network.evaluate(split, self.task) if split else (_NAN, _NAN)
-        losses = [row[2]] if examples else []
-        losses += [row[i] for i, n in ((4, "validation"), (6, "test")) if n in self.task.splits]
-        self.diverged = not all(math.isfinite(loss) for loss in losses)
         self._sums.zero_()
         self._rows.append(tuple(row))
         return Tick(self.level, self.step, tuple(row), self.capture)
@@ -183,19 +187,20 @@ class LevelTraining:
         """Go on from a captured state of the same level."""
         self.step = int(state["step"][0])
         self._rows = [tuple(row) for row in state["trace"].tolist()]
+        shapes = {name: b.shape for name, b in self.network.module.named_buffers()}
         for key in [key for key in state if key.startswith("theta/")]:
             name = key.removeprefix("theta/")
-            prefix = f"buffer/{name}/"
-            buffers = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-            point = Point(state[key], buffers)
+            found = {k: f"buffer/{name}/{k}" for k in shapes if f"buffer/{name}/{k}" in state}
+            # a file has no numbers, only arrays: a counter comes back as one of length 1
+            point = Point(state[key], {k: state[v].reshape(shapes[k]) for k, v in found.items()})
             if name:
                 self.kept_points[name] = point
             else:
                 self.network.set(point)
         kept = {k.removeprefix("optimizer/"): v for k, v in state.items() if "optimizer/" in k}
         self._optimizer.state[self.network.theta] = {
-            key: torch.from_numpy(value[0:1].reshape(()) if key == "step" else value).to(
-                "cpu" if key == "step" else self.network.device
+            key: torch.tensor(
+                value.reshape(()) if key == "step" else value, device=self.network.device
             )
             for key, value in kept.items()
         }

@@ -74,6 +74,8 @@ def _lenet_300_100(shape: Shape, outputs: int) -> nn.Module:
 
 def _conv_2(shape: Shape, outputs: int) -> nn.Module:
     """Two 3 × 3 convolutions of 64, a pooling, and hidden layers of 256 and 256."""
+    if len(shape) != 3:
+        raise UsageError(f"conv-2 takes inputs (channels, height, width), not {shape}")
     channels, height, width = shape
     return nn.Sequential(
         OrderedDict(

@@ -55,8 +55,12 @@ def command(out: Path, as_json: bool, quiet: bool) -> None:
         bar = display.add_task("measuring and drawing", total=len(FIGURES))
         drawn = []
         for name in FIGURES:
-            chosen = every if name in ("accuracy", "early-stop", "barrier") else runs["magnitude"][:1]
-            drawn += write(name, dataset(store, _kind(name), chosen), out / "figures" / name, ("pdf", "png"))
+            chosen = (
+                every if name in ("accuracy", "early-stop", "barrier") else runs["magnitude"][:1]
+            )
+            drawn += write(
+                name, dataset(store, _kind(name), chosen), out / "figures" / name, ("pdf", "png")
+            )
             display.advance(bar)
     rows = summary(store, runs)
     if as_json:
@@ -75,7 +79,9 @@ def _train(store: Store, quiet: bool) -> None:
             name = f"{criterion}-{seed}"
             with progress(quiet) as display:
                 listener = training_bar(display, configure(settings), name, quiet)
-                train(store=store, name=name, device="cpu", threads=1, listener=listener, **settings)
+                train(
+                    store=store, name=name, device="cpu", threads=1, listener=listener, **settings
+                )
 
 
 def _kind(figure: str) -> str:
@@ -130,8 +136,8 @@ def _print(rows: list[dict[str, Any]], out: Path, seconds: float) -> None:
     )  # fmt: skip
     last = rows[-1]
     click.echo(
-        "\naccuracy: of the trained level, pruned by magnitude (the lottery ticket way) or at random."
-        "\nbarrier:  how much the error rises on the straight line from the level before (lmc); "
+        "\naccuracy: of the trained level, pruned by magnitude (as lottery tickets are) or at random."
+        "\nbarrier:  how much the error rises on the straight line from the level before (lmc);"
         "\n          under 2 % the two solutions count as linearly connected."
         f"\nWith {percent(last['density'], 1)} of the weights, magnitude pruning reaches "
         f"{percent(last['magnitude_accuracy'], 1)} and random pruning "

@@ -93,8 +93,8 @@ def training_bar(display: Progress, config: RunConfig, name: str, quiet: bool) -
         elif display.disable and not quiet:
             level = event.level
             click.echo(
-                f"{name}: level {level.number} {level.status}, {percent(level.mask.density)} of the "
-                f"weights, test accuracy {_accuracy(level.metrics['test_error'])}",
+                f"{name}: level {level.number} {level.status}, {percent(level.mask.density)} of "
+                f"the weights, test accuracy {_accuracy(level.metrics['test_error'])}",
                 err=True,
             )
 

@@ -87,7 +87,7 @@ def test_train_then_everything_else(call: Call, tmp_path: Path) -> None:
 
     code, out, _ = call("barrier", "r", "--points", 5, "--store", store)
     assert code == 0
-    for word in ("r@0 r@1", "r@1 r@2", "loss lmc", "error increase", "train", "test"):
+    for word in ("r@0 r@1", "r@1 r@2", "loss barrier", "error barrier", "increase", "train", "test"):
         assert word in out
     code, out, _ = call("barrier", "r@0", "r@1", "--points", 5, "--store", store, "--json")
     ds = json.loads(out)
@@ -106,7 +106,9 @@ def test_train_then_everything_else(call: Call, tmp_path: Path) -> None:
     assert code == 0
     assert rows[0]["inputs"].split()[0] in out
     for name in FIGURES:
-        code, out, err = call("figure", name, "--run", "r", "--out", tmp_path / "f", "--store", store)
+        code, out, err = call(
+            "figure", name, "--run", "r", "--out", tmp_path / "f", "--store", store
+        )
         assert code == 0, err
         written = [Path(line.removeprefix("wrote ")) for line in out.splitlines()]
         assert {path.suffix for path in written} == {".pdf", ".png"}
@@ -177,17 +179,25 @@ def test_foreign_files_with_their_own_network_and_task(call: Call, tmp_path: Pat
         "--store", tmp_path / "store",
     )  # fmt: skip
     assert code == 0, err
-    assert "loss lmc" in out
+    assert "loss barrier" in out
 
 
 @pytest.mark.parametrize(
     ("arguments", "expected", "says"),
     [
         (["barier"], 2, r"unknown command 'barier'; did you mean 'barrier'\?"),
-        (["train", "--name", "x", "--task", "mnits"], 2, r"unknown task 'mnits'; did you mean 'mnist'"),
+        (
+            ["train", "--name", "x", "--task", "mnits"],
+            2,
+            r"unknown task 'mnits'; did you mean 'mnist'",
+        ),
         (["train", "--name", "x", "--model", "lenet"], 2, r"unknown model 'lenet'; did you mean"),
         (["train", "--name", "x", "--criterion", "magntude"], 2, r"did you mean 'magnitude'\?"),
-        (["train", "--name", "x", "--scope", "lay"], 2, r"unknown scope 'lay'; did you mean 'layer'"),
+        (
+            ["train", "--name", "x", "--scope", "lay"],
+            2,
+            r"unknown scope 'lay'; did you mean 'layer'",
+        ),
         (["train", "--name", "x", "--lr", "-1"], 2, r"lr is -1.0; it must be above 0"),
         (["train", "--name", "x", "--lr", "nan"], 2, r"lr is nan"),
         (["train", "--name", "x", "--levels", "0"], 2, r"levels is 0; it must be at least 1"),
@@ -208,7 +218,11 @@ def test_foreign_files_with_their_own_network_and_task(call: Call, tmp_path: Pat
         (["barrier", "nowhere.pt", "imp@0"], 2, r"nowhere\.pt"),
         (["show", "imp@1.step-7"], 2, r"keeps no step-7; snapshots of this run: step-40"),
         (["ls", "rnus"], 2, r"unknown list 'rnus'; did you mean 'runs'"),
-        (["figure", "barier", "--run", "imp"], 2, r"unknown figure 'barier'; did you mean 'barrier'"),
+        (
+            ["figure", "barier", "--run", "imp"],
+            2,
+            r"unknown figure 'barier'; did you mean 'barrier'",
+        ),
         (["figure", "accuracy", "--run", "imp", "--format", "gif"], 2, r"gif"),
     ],
 )

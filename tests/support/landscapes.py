@@ -26,7 +26,7 @@ class ClosedForm:
     loss: Callable[[Array], Array]
     error: Callable[[Array], Array] = lambda theta: np.full(len(theta), np.nan)
 
-    def evaluate(self, anchors: Array, coefficients: Array, *, split: str) -> Evaluation:  # noqa: ARG002
+    def evaluate(self, anchors: Array, coefficients: Array, *, split: str) -> Evaluation:
         """The formula at ``coefficients @ anchors``."""
         theta = coefficients @ anchors
         zeros = np.zeros(len(theta))

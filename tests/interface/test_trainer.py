@@ -1,0 +1,738 @@
+"""Training runs in a store: killed, interrupted, grown, refused, and always the same bytes."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import landscape.trainer
+from landscape.data_store import layout
+from landscape.data_store.errors import LandscapeError, UsageError
+from landscape.data_store.records import TRACE_COLUMNS, RunConfig
+from landscape.data_store.store import Run, Store, open_store
+from landscape.trainer import configure, only_one, train
+from landscape.training.imp import Finished
+from landscape.training.loop import Tick
+
+SETTINGS: dict[str, Any] = {
+    "task": "digits",
+    "model": "mlp:64-12-10",
+    "levels": 3,
+    "iterations": 40,
+    "eval_every": 10,
+    "batch_size": 50,
+    "rewind_step": 4,
+}
+
+# with a state of its own in every part: BatchNorm, dropout, a loss that can end the process
+FILE = """
+    import os
+    import signal
+    from torch import nn
+    from landscape.training import tasks
+    from landscape.training.task import Task, cross_entropy
+
+    calls = 0
+
+    def loss(outputs, targets):
+        global calls
+        calls += outputs.requires_grad
+        if calls == int(os.environ.get("KILL_AT", "-1")):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return cross_entropy(outputs, targets)
+
+    def task():
+        made = tasks.digits()
+        return Task("noisy", made.splits, loss)
+
+    def model():
+        hidden = [nn.Linear(64, 12), nn.BatchNorm1d(12), nn.ReLU(), nn.Dropout(0.2)]
+        return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(12, 10))
+"""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """An empty store."""
+    return open_store(tmp_path / "store")
+
+
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write the resume file at every evaluation."""
+    monkeypatch.setattr(landscape.trainer, "RESUME_SECONDS", -1.0)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run that nothing interrupted."""
+    elsewhere = open_store(tmp_path_factory.mktemp("whole") / "store")
+    return train(store=elsewhere, name="whole", **SETTINGS)
+
+
+def files(run: Run) -> dict[str, bytes]:
+    """Content of a run's level files and of the store's objects."""
+    folder = layout.run_folder(run.root, run.name)
+    levels = {path.name: path.read_bytes() for path in folder.glob("level_*.h5")}
+    return levels | {p.name: p.read_bytes() for p in layout.objects(run.root).rglob("*.h5")}
+
+
+def leftovers(run: Run) -> set[str]:
+    """Names of what a run keeps besides its levels."""
+    folder = layout.run_folder(run.root, run.name)
+    return {path.name for path in folder.iterdir() if not path.name.startswith("level_")}
+
+
+class Stop(Exception):
+    """Raised by a listener to end a run where the test wants it."""
+
+
+def stop_at(level: int, step: int, how: type[BaseException] = Stop) -> Callable[..., None]:
+    """A listener that raises at one evaluation."""
+
+    def listen(event: Tick | Finished) -> None:
+        if isinstance(event, Tick) and (event.level, event.step) == (level, step):
+            raise how
+
+    return listen
+
+
+def interrupted(store: Store, level: int, step: int, **settings: Any) -> Run:
+    """A run that ended at one evaluation."""
+    with pytest.raises(Stop):
+        train(store=store, name="run", listener=stop_at(level, step), **SETTINGS | settings)
+    return Run(store.root, "run")
+
+
+def test_a_run_is_its_levels_in_files(whole: Run) -> None:
+    assert whole.levels == [0, 1, 2]
+    assert leftovers(whole) - {".lock"} == {"run.json", "log.jsonl"}
+    for number in whole.levels:
+        level = whole.level(number)
+        assert level.status == "done"
+        assert level.trace.column("step").tolist() == ([0.0] if number == 0 else [4.0]) + [
+            10.0,
+            20.0,
+            30.0,
+            40.0,
+        ]
+        assert set(level.origins.values()) <= {
+            path.stem for path in layout.objects(whole.root).rglob("*.h5")
+        }
+    kept = [whole.level(number).mask.kept_size for number in whole.levels]
+    second = 768 - round(0.2 * 768), 120 - round(0.1 * 120)
+    third = second[0] - round(0.2 * second[0]), second[1] - round(0.1 * second[1])
+    assert kept == [768 + 120, sum(second), sum(third)]
+
+
+def test_the_manifest_says_what_the_run_is(whole: Run) -> None:
+    record = json.loads(layout.run_manifest(whole.root, whole.name).read_text("utf-8"))
+    assert (record["format"], record["version"], record["name"]) == (
+        "landscape-run",
+        [1, 0],
+        "whole",
+    )
+    expected = {setting: value for setting, value in SETTINGS.items()}
+    assert {name: record["config"][name] for name in expected} == expected
+    assert set(record["config"]) == set(RunConfig.__dataclass_fields__)
+    assert record["spec"] == {
+        "names": ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"],
+        "shapes": [[12, 64], [12], [10, 12], [10]],
+        "dtype": "float32",
+    }
+    assert record["prunable"] == {"fc1.weight": "fc", "fc2.weight": "output"}
+    assert record["data"]["examples"] == {"train": 1257, "validation": 180, "test": 360}
+    assert len(bytes.fromhex(record["data"]["digest"])) == 32
+    assert record["provenance"]["torch"] == torch.__version__
+    assert record["provenance"]["threads"] == torch.get_num_threads()
+    for number in whole.levels:
+        assert whole.level(number).origins["init"] == record["init"]
+    init = whole.point(record["init"])
+    weights = init.theta[: 12 * 64]
+    assert abs(weights.std() - math.sqrt(2 / 76)) < 5 * math.sqrt(2 / 76) / math.sqrt(2 * 768)
+    assert not init.theta[768:780].any()
+
+
+def test_the_log_has_a_line_of_strict_json_per_evaluation(whole: Run) -> None:
+    lines = layout.run_log(whole.root, whole.name).read_text("utf-8").splitlines()
+    records = [json.loads(line, parse_constant=pytest.fail) for line in lines]
+    traces = {number: whole.level(number).trace for number in whole.levels}
+    assert len(records) == sum(len(trace.values) for trace in traces.values())
+    for number, trace in traces.items():
+        own = [record for record in records if record["level"] == number]
+        for name in TRACE_COLUMNS:
+            logged = [math.nan if r[name] is None else r[name] for r in own]
+            np.testing.assert_array_equal(logged, trace.column(name))
+    times = [record["time"] for record in records]
+    assert times == sorted(times)
+
+
+def test_the_same_settings_give_the_same_bytes(store: Store, whole: Run) -> None:
+    assert files(train(store=store, name="again", **SETTINGS)) == files(whole)
+    other = train(store=store, name="other", **SETTINGS | {"seed": 1})
+    assert files(other)["level_0000.h5"] != files(whole)["level_0000.h5"]
+
+
+def test_snapshots_are_points_of_the_store(store: Store) -> None:
+    run = train(store=store, name="run", **SETTINGS | {"snapshots": (10, 25)})
+    for number in run.levels:
+        level = run.level(number)
+        assert list(level.points) == ["final", "step-10", "step-25"]
+        stored = run[number, "step-10"]
+        assert stored.theta.tobytes() == level.points["step-10"].theta.tobytes()
+        assert stored.theta.tobytes() != level.points["final"].theta.tobytes()
+        assert not stored.theta[~level.mask.kept].any()
+
+
+def test_a_listener_hears_every_evaluation_and_level_in_order(store: Store) -> None:
+    heard: list[tuple[str, int, int]] = []
+
+    def listen(event: Tick | Finished) -> None:
+        if isinstance(event, Tick):
+            heard.append(("tick", event.level, event.step))
+        else:
+            heard.append(("finished", event.level.number, -1))
+            # a level is announced when it is stored
+            assert Run(store.root, "run").levels[-1] == event.level.number
+
+    train(store=store, name="run", listener=listen, **SETTINGS | {"levels": 2})
+    steps = [10, 20, 30, 40]
+    assert heard == (
+        [("tick", 0, step) for step in [0, *steps]]
+        + [("finished", 0, -1)]
+        + [("tick", 1, step) for step in [4, *steps]]
+        + [("finished", 1, -1)]
+    )
+
+
+@pytest.mark.parametrize("moment", [(0, 0), (0, 10), (0, 40), (1, 4), (1, 20), (2, 40)])
+@pytest.mark.parametrize("resumable", [True, False])
+def test_interrupted_it_ends_with_the_same_bytes(
+    store: Store,
+    whole: Run,
+    moment: tuple[int, int],
+    resumable: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(landscape.trainer, "RESUME_SECONDS", -1.0 if resumable else 1e9)
+    before = torch.get_num_threads()
+    with pytest.raises(KeyboardInterrupt):
+        train(store=store, name="run", listener=stop_at(*moment, KeyboardInterrupt), **SETTINGS)
+    run = Run(store.root, "run")
+    assert run.levels == list(range(moment[0]))
+    assert torch.get_num_threads() == before
+    assert layout.resume_file(store.root, "run").exists() == resumable
+    heard: list[tuple[int, int]] = []
+
+    def listen(event: Tick | Finished) -> None:
+        if isinstance(event, Tick):
+            heard.append((event.level, event.step))
+
+    train(store=store, name="run", listener=listen, **SETTINGS)
+    assert files(run) == files(whole)
+    assert leftovers(run) - {".lock"} == {"run.json", "log.jsonl"}
+    # resumed inside the level, the evaluations that were captured are not made again
+    assert (moment in heard) == (not resumable)
+
+
+def killed(store: Store, settings: dict[str, Any], kill_at: int) -> None:
+    """Train in another process that kills itself at one call of the training loss."""
+    code = """
+        import sys, json
+        import landscape, landscape.trainer
+        landscape.trainer.RESUME_SECONDS = -1.0
+        settings = json.loads(sys.argv[2])
+        landscape.train(store=landscape.open(sys.argv[1]), name="run", **settings)
+    """
+    arguments = [sys.executable, "-c", dedent(code), str(store.root), json.dumps(settings)]
+    environment = {**os.environ, "KILL_AT": str(kill_at)}
+    ended = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+
+
+def test_killed_twice_it_ends_with_the_same_bytes(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "noisy.py"
+    path.write_text(dedent(FILE), encoding="utf-8")
+    settings = SETTINGS | {"task": f"{path}:task", "model": f"{path}:model"}
+    settings |= {"optimizer": "sgd", "lr": 0.05, "lr_milestones": [25]}
+    monkeypatch.delenv("KILL_AT", raising=False)
+    expected = files(train(store=store, name="uninterrupted", **settings))
+    for path in layout.objects(store.root).rglob("*.h5"):
+        path.unlink()
+
+    run = Run(store.root, "run")
+    killed(store, settings, kill_at=27)  # level 0 after step 26: the file is from step 20
+    assert run.levels == []
+    assert {"resume.h5", ".holder"} <= leftovers(run)
+    killed(store, settings, kill_at=20 + 36 + 13)  # from there to step 16 of level 2
+    assert run.levels == [0, 1]
+    train(store=store, name="run", **settings)
+    assert files(run) == expected
+    assert leftovers(run) - {".lock"} == {"run.json", "log.jsonl"}
+
+
+def test_levels_may_grow_and_shrink(store: Store, whole: Run) -> None:
+    run = train(store=store, name="run", **SETTINGS | {"levels": 1})
+    assert run.levels == [0]
+    train(store=store, name="run", **SETTINGS)
+    assert files(run) == files(whole)
+    heard: list[Any] = []
+    again = train(store=store, name="run", listener=heard.append, **SETTINGS | {"levels": 1})
+    assert again.levels == [0, 1, 2]
+    assert heard == []
+    assert files(run) == files(whole)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": 1}, "seed = 0, not 1"),
+        ({"lr": 0.5}, r"lr = 0\.0012, not 0\.5"),
+        ({"batch_size": 51}, "batch_size = 50, not 51"),
+        ({"criterion": "random"}, "criterion = magnitude, not random"),
+        ({"snapshots": (10,)}, r"snapshots = \[\], not \[10\]"),
+        ({"model": "mlp:64-13-10"}, "model = mlp:64-12-10, not mlp:64-13-10"),
+        ({"validation_size": 100}, "validation_size = None, not 100"),
+    ],
+)
+def test_other_settings_are_refused_by_name(
+    whole: Run, change: dict[str, Any], message: str
+) -> None:
+    before = files(whole)
+    with pytest.raises(UsageError, match=f"run 'whole' exists with {message}; give the same"):
+        train(store=Store(whole.root), name="whole", **SETTINGS | change)
+    assert files(whole) == before
+
+
+DATA = """
+    import torch
+    from landscape import make_task
+
+    def task():
+        draws = torch.Generator().manual_seed({seed})
+        x = torch.randn(80, 64, generator=draws)
+        return make_task(train=(x, torch.arange(80) % 10), test=(x, torch.arange(80) % 10))
+"""
+
+
+def test_other_data_are_refused(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "data.py"
+    settings = SETTINGS | {"task": f"{path}:task"}
+    path.write_text(dedent(DATA.format(seed=0)))
+    run = train(store=store, name="run", **settings)
+    before = files(run)
+    path.write_text(dedent(DATA.format(seed=12345)))
+    with pytest.raises(LandscapeError, match=r"run 'run' was begun on other data .*\(digest "):
+        train(store=store, name="run", **settings | {"levels": 4})
+    assert files(run) == before
+    path.write_text(dedent(DATA.format(seed=0)))
+    assert train(store=store, name="run", **settings | {"levels": 4}).levels == [0, 1, 2, 3]
+
+
+def edit_manifest(run: Run, change: Callable[[dict[str, Any]], None]) -> None:
+    """Rewrite a run's manifest as another machine might have written it."""
+    path = layout.run_manifest(run.root, run.name)
+    record = json.loads(path.read_text("utf-8"))
+    change(record)
+    path.write_text(json.dumps(record), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "message"),
+    [
+        ("cpu_capability", "AVX3000", "was begun with torch .* and AVX3000; going on with"),
+        ("torch", "1.0.0", "was begun with torch 1.0.0 and"),
+    ],
+)
+def test_another_processor_or_torch_is_warned_of(
+    store: Store, whole: Run, part: str, value: str, message: str
+) -> None:
+    run = train(store=store, name="run", **SETTINGS | {"levels": 1})
+    edit_manifest(run, lambda record: record["provenance"].update({part: value}))
+    with pytest.warns(UserWarning, match=message):
+        train(store=store, name="run", **SETTINGS)
+    assert files(run) == files(whole)
+
+
+def test_other_initial_weights_are_refused(store: Store) -> None:
+    run = train(store=store, name="run", **SETTINGS | {"levels": 1})
+    edit_manifest(run, lambda record: record.update({"init": "0" * 64}))
+    with pytest.raises(LandscapeError, match="run 'run' began from other weights than torch"):
+        train(store=store, name="run", **SETTINGS)
+
+
+def test_a_run_that_another_process_trains_is_refused(store: Store) -> None:
+    code = """
+        import sys
+        from pathlib import Path
+        from landscape.data_store.store import Run
+        from landscape.trainer import only_one
+        with only_one(Run(Path(sys.argv[1]), "run")):
+            print("held", flush=True)
+            sys.stdin.read()
+    """
+    arguments = [sys.executable, "-c", dedent(code), str(store.root)]
+    with subprocess.Popen(
+        arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        who = f"process {holder.pid} on {socket.gethostname()}"
+        with pytest.raises(LandscapeError, match=f"run 'run' is being trained by {who}; wait"):
+            train(store=store, name="run", **SETTINGS)
+        assert not Run(store.root, "run").exists
+        other = train(store=store, name="other", **SETTINGS | {"levels": 1})
+        assert other.levels == [0]
+        holder.stdin.close()
+    assert train(store=store, name="run", **SETTINGS | {"levels": 1}).levels == [0]
+
+
+def test_the_lock_ends_with_its_holder(store: Store) -> None:
+    run = Run(store.root, "run")
+    with pytest.raises(Stop), only_one(run):
+        assert f"process {os.getpid()}" in (layout.run_folder(store.root, "run") / ".holder").read_text()
+        with pytest.raises(LandscapeError, match=f"trained by process {os.getpid()} on"), only_one(run):
+            pass
+        raise Stop
+    with only_one(run):
+        pass
+    assert ".holder" not in leftovers(run)
+
+
+def test_a_holder_that_cannot_be_named_holds_the_lock_all_the_same(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_arguments: Any, **_options: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    run = Run(store.root, "run")
+    with (
+        only_one(run),
+        pytest.raises(LandscapeError, match="'run' is being trained by another process"),
+        only_one(run),
+    ):
+        pass
+
+
+def test_a_folder_that_cannot_be_locked_is_named(store: Store) -> None:
+    layout.runs(store.root).write_text("in the way")
+    with pytest.raises(LandscapeError, match=r"cannot lock .*/runs/run/\.lock: .*write access"):
+        train(store=store, name="run", **SETTINGS)
+
+
+@pytest.mark.parametrize("levels", [1, 3])
+def test_a_diverged_level_is_kept_and_said_every_time(store: Store, levels: int) -> None:
+    wild = SETTINGS | {"optimizer": "sgd", "lr": 1e30, "levels": levels}
+    for _ in range(2):
+        with pytest.raises(
+            LandscapeError,
+            match="level 0 of run 'run' diverged: its loss was not finite at step 10; its curve",
+        ):
+            train(store=store, name="run", **wild)
+        run = Run(store.root, "run")
+        assert run.levels == [0]
+        assert run.level(0).status == "diverged"
+        assert run.level(0).trace.column("step").tolist() == [0.0, 10.0]
+
+
+INFINITE = """
+    import math
+    from landscape.training import tasks
+    from landscape.training.task import Task, cross_entropy
+
+    def loss(outputs, targets):
+        return cross_entropy(outputs, targets) * math.inf
+
+    def task():
+        return Task("infinite", tasks.digits().splits, loss)
+"""
+
+
+def test_an_infinite_loss_is_logged_as_strict_json(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "infinite.py"
+    path.write_text(dedent(INFINITE))
+    with pytest.raises(LandscapeError, match="level 0 of run 'run' diverged: .* at step 0"):
+        train(store=store, name="run", **SETTINGS | {"task": f"{path}:task"})
+    [line] = layout.run_log(store.root, "run").read_text("utf-8").splitlines()
+    assert json.loads(line, parse_constant=pytest.fail)["test_loss"] is None
+    trace = Run(store.root, "run").level(0).trace
+    assert trace.column("test_loss").tolist() == [math.inf]
+
+
+def test_diverged_and_interrupted_it_has_the_same_bytes(store: Store, often: None) -> None:
+    wild = SETTINGS | {"optimizer": "sgd", "lr": 1e30, "levels": 1}
+    with pytest.raises(LandscapeError, match="diverged"):
+        train(store=store, name="whole", **wild)
+    with pytest.raises(Stop):
+        train(store=store, name="run", listener=stop_at(0, 10), **wild)
+    with pytest.raises(LandscapeError, match="diverged"):
+        train(store=store, name="run", **wild)
+    assert files(Run(store.root, "run")) == files(Run(store.root, "whole"))
+
+
+def limit_file_size(size: int) -> int:
+    """Let the kernel refuse larger files to this process; the limit before."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    return int(soft)
+
+
+@pytest.fixture
+def unlimited() -> Iterator[None]:
+    """Lift the limit on file sizes at the end."""
+    resource = pytest.importorskip("resource")
+    before = limit_file_size(resource.getrlimit(resource.RLIMIT_FSIZE)[0])
+    yield
+    limit_file_size(before)
+
+
+@pytest.mark.parametrize("resumable", [True, False])
+def test_a_full_disk_keeps_what_is_stored_and_says_how_to_go_on(
+    store: Store, whole: Run, resumable: bool, unlimited: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(landscape.trainer, "RESUME_SECONDS", -1.0 if resumable else 1e9)
+    run = Run(store.root, "run")
+    def fill(event: Tick | Finished) -> None:
+        if isinstance(event, Tick) and (event.level, event.step) == (1, 10):
+            limit_file_size(4096)
+
+    named = "resume.h5" if resumable else "level_0001.h5"
+    with pytest.raises(
+        LandscapeError,
+        match=rf"could not write .*{named}: File too large; what was stored before is "
+        "intact: make room or give write access, and repeat the command",
+    ):
+        train(store=store, name="run", listener=fill, **SETTINGS)
+    limit_file_size(NO_LIMIT)
+    assert run.levels == [0]
+    assert files(run)["level_0000.h5"] == files(whole)["level_0000.h5"]
+    assert not [name for name in leftovers(run) if name.endswith(".tmp")]
+    train(store=store, name="run", **SETTINGS)
+    assert files(run) == files(whole)
+
+
+def test_a_disk_full_at_any_write_leaves_a_run_that_goes_on(
+    store: Store, whole: Run, often: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flush, left = os.fsync, [0]
+
+    def failing(handle: int) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        flush(handle)
+
+    monkeypatch.setattr(os, "fsync", failing)
+    failures = 0
+    for writes in range(1, 200, 7):
+        left[0] = writes
+        name = f"run-{writes}"
+        try:
+            train(store=store, name=name, **SETTINGS)
+        except LandscapeError as error:
+            failures += 1
+            assert "No space left on device; what was stored before is intact" in str(error)
+            left[0] = 0
+            assert files(train(store=store, name=name, **SETTINGS)) == files(whole)
+        else:
+            break
+    assert failures >= 5
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_missing_level_is_trained_again_to_the_same_bytes(
+    store: Store, whole: Run, number: int
+) -> None:
+    run = train(store=store, name="run", **SETTINGS)
+    missing = layout.level_file(store.root, "run", number)
+    missing.unlink()
+    heard: list[int] = []
+
+    def listen(event: Tick | Finished) -> None:
+        if isinstance(event, Finished):
+            heard.append(event.level.number)
+
+    train(store=store, name="run", listener=listen, **SETTINGS)
+    assert heard == [number]
+    assert files(run) == files(whole)
+
+
+def test_two_missing_levels_are_trained_again(store: Store, whole: Run) -> None:
+    settings = SETTINGS | {"levels": 4}
+    run = train(store=store, name="run", **settings)
+    before = files(run)
+    for number in (0, 2):
+        layout.level_file(store.root, "run", number).unlink()
+    train(store=store, name="run", **settings)
+    assert files(run) == before
+
+
+def test_a_damaged_level_is_named_and_can_be_trained_again(store: Store, whole: Run) -> None:
+    run = train(store=store, name="run", **SETTINGS | {"levels": 2})
+    path = layout.level_file(store.root, "run", 1)
+    content = bytearray(path.read_bytes())
+    content[3000] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(LandscapeError, match=r"level_0001\.h5 is damaged: .* remove it and repeat"):
+        train(store=store, name="run", **SETTINGS)
+    path.unlink()
+    train(store=store, name="run", **SETTINGS)
+    assert files(run) == files(whole)
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "empty", "foreign"])
+def test_a_damaged_resume_file_is_ignored(
+    store: Store, whole: Run, often: None, damage: str
+) -> None:
+    run = interrupted(store, 1, 20)
+    path = layout.resume_file(store.root, "run")
+    content = path.read_bytes()
+    middle = len(content) // 2
+    path.write_bytes(
+        {
+            "flipped": content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :],
+            "cut": content[:middle],
+            "empty": b"",
+            "foreign": b"not ours",
+        }[damage]
+    )
+    train(store=store, name="run", **SETTINGS)
+    assert files(run) == files(whole)
+
+
+def test_a_resume_file_of_another_level_is_ignored(store: Store, whole: Run, often: None) -> None:
+    run = interrupted(store, 2, 20)
+    layout.level_file(store.root, "run", 1).unlink()
+    train(store=store, name="run", **SETTINGS)
+    assert files(run) == files(whole)
+
+
+def test_temporary_files_of_the_dead_are_swept(store: Store, whole: Run) -> None:
+    run = interrupted(store, 1, 20)
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        pass
+    torn = layout.run_folder(store.root, "run") / f".level_0001.h5.{dead.pid}.0a0b0c0d.tmp"
+    torn.write_bytes(b"half a level")
+    train(store=store, name="run", **SETTINGS)
+    assert not torn.exists()
+    assert files(run) == files(whole)
+
+
+def threads_in(store: Store, name: str, **settings: Any) -> set[int]:
+    """The thread counts that a run trains with."""
+    counts: set[int] = set()
+
+    def listen(_event: Tick | Finished) -> None:
+        counts.add(torch.get_num_threads())
+
+    train(store=store, name=name, listener=listen, **SETTINGS | settings)
+    return counts
+
+
+def test_threads_are_recorded_kept_and_put_back(store: Store) -> None:
+    before = torch.get_num_threads()
+    asked = before + 1
+    short = {"iterations": 5, "eval_every": 5}  # two threads on tiny arrays are slow
+    assert threads_in(store, "run", levels=1, threads=asked, **short) == {asked}
+    assert torch.get_num_threads() == before
+    assert Run(store.root, "run").description["provenance"]["threads"] == asked
+    # gone on with under its own
+    assert threads_in(store, "run", levels=2, **short) == {asked}
+    assert threads_in(store, "run", levels=3, threads=before, **short) == {asked}
+    assert torch.get_num_threads() == before
+    assert threads_in(store, "other", levels=1, **short) == {before}
+    assert Run(store.root, "other").description["provenance"]["threads"] == before
+
+
+@pytest.mark.parametrize("threads", [0, -2])
+def test_no_threads_are_refused(store: Store, threads: int) -> None:
+    with pytest.raises(UsageError, match=f"threads is {threads}; it must be at least 1"):
+        train(store=store, name="run", threads=threads, **SETTINGS)
+    assert list(store) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"lr": math.nan}, "lr is nan; it must be a finite number"),
+        ({"lr": math.inf}, "lr is inf; it must be a finite number"),
+        ({"lr": -0.1}, r"lr is -0\.1; it must be above 0"),
+        ({"lr": 0.0}, r"lr is 0\.0; it must be above 0"),
+        ({"lr": "fast"}, "lr is 'fast'; it must be a finite number"),
+        ({"iterations": -5}, "iterations is -5; it must be at least 1"),
+        ({"iterations": 2.5}, r"iterations is 2\.5; it must be a whole number"),
+        ({"iterations": "40"}, "iterations is '40'; it must be a whole number"),
+        ({"levels": 0}, "levels is 0; it must be at least 1"),
+        ({"levels": True}, "levels is True; it must be a whole number"),
+        ({"seed": -1}, "seed is -1; it must be at least 0"),
+        ({"pruning_fraction": 1.5}, r"pruning_fraction is 1\.5; it must be at most 1"),
+        ({"pruning_fraction": math.nan}, "pruning_fraction is nan; it must be a finite"),
+        ({"weight_decay": math.inf}, "weight_decay is inf; it must be a finite number"),
+        ({"snapshots": (1.5,)}, r"snapshots is \(1\.5,\); it must be a list, each entry a whole"),
+        ({"snapshots": (4,)}, "snapshot step 4 is not between rewind_step 4 and iterations 40"),
+        ({"rewind_step": 40}, "rewind_step 40 is not before the last of 40 iterations"),
+        ({"validation_size": 0}, "validation_size is 0; it must be at least 1"),
+        ({"task": 5}, "task is 5; it must be text"),
+        ({"optimizer": "adm"}, r"unknown optimizer 'adm'; did you mean 'adam'\?"),
+        ({"task": "digts"}, r"unknown task 'digts'; did you mean 'digits'\?"),
+        ({"model": "lenet-300"}, r"unknown model 'lenet-300'; did you mean 'lenet-300-100'\?"),
+        ({"criterion": "magntude"}, r"unknown criterion 'magntude'; did you mean 'magnitude'\?"),
+        ({"iteration": 5}, r"unknown setting 'iteration'; did you mean 'iterations'\?"),
+        ({"device": "gpu"}, "unknown device 'gpu'; use auto, cpu or cuda"),
+        ({"name": "No Good"}, "'No Good' is no name for a run"),
+        ({"model": "mlp:60-10"}, "mlp:60-10 takes 60 inputs to 10 outputs; the task has 64 and 10"),
+        ({"model": "mlp:64"}, "'mlp:64' is no multilayer perceptron"),
+    ],
+)
+def test_wrong_settings_are_refused_before_anything_is_stored(
+    store: Store, change: dict[str, Any], message: str
+) -> None:
+    arguments = {"name": "run", **SETTINGS, **change}
+    with pytest.raises(UsageError, match=message):
+        train(store=store, **arguments)
+    assert list(store) == []
+    assert not list(store.root.rglob("run.json"))
+
+
+def test_a_model_with_nothing_to_prune_is_refused(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "norm.py"
+    path.write_text("from torch import nn\ndef model():\n    return nn.BatchNorm2d(1)\n")
+    with pytest.raises(UsageError, match="has no linear or convolution layer to prune"):
+        train(store=store, name="run", **SETTINGS | {"model": f"{path}:model"})
+    assert list(store) == []
+
+
+def test_settings_go_before_the_protocol_and_that_before_the_defaults() -> None:
+    config = configure({"model": "conv-2", "lr": 0.5, "levels": None, "lr_milestones": [3, 4]})
+    assert config.lr == 0.5
+    assert config.iterations == 20_000
+    assert config.pruning_fraction_conv == 0.1
+    assert config.levels == RunConfig.levels
+    assert config.lr_milestones == (3, 4)
+    assert configure({}).iterations == 50_000  # the default model's
+
+
+def test_the_network_outside_is_not_touched(store: Store) -> None:
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    train(store=store, name="run", **SETTINGS | {"levels": 1})
+    assert torch.equal(torch.get_rng_state(), before)
