@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from landscape.analysis.landscape import Landscape
 from landscape.analysis.pairs import pair_coordinates, require_same_spec
 from landscape.analysis.paths import grid, line
 from landscape.analysis.registry import Analysis
+from landscape.data_store.errors import UsageError
 from landscape.data_store.params import Array
 from landscape.data_store.records import Checkpoint
 from landscape.data_store.schemas import BARRIER, DEFINITIONS
@@ -41,6 +43,10 @@ class BarrierSettings:
 
     def __post_init__(self) -> None:
         check(self)
+        if not self.splits or len(set(self.splits)) < len(self.splits):
+            raise UsageError(
+                f"splits is {self.splits}; name one or more, each once, as in train,test"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +67,10 @@ class Line:
     @classmethod
     def walk(cls, landscape: Landscape, ends: Array, alpha: Array, split: str) -> Line:
         """Evaluate the line between the rows of `ends` (2, n) at `alpha`."""
-        answer = landscape.evaluate(ends, line(alpha), split=split)
+        rows = line(alpha)
+        if np.array_equal(ends[0], ends[1]):
+            rows[:] = 1.0, 0.0  # nothing moves, not even by rounding
+        answer = landscape.evaluate(ends, rows, split=split)
         return cls(alpha, {name: getattr(answer, name) for name in _CURVES})
 
     def with_points(self, other: Line) -> Line:
@@ -114,9 +123,10 @@ def heights(alpha: Array, values: Array) -> Array:
 
 
 def _chord(alpha: Array, values: Array) -> Array:
-    """The straight line between the end values."""
-    chord: Array = (1.0 - alpha) * values[0] + alpha * values[-1]
-    return chord
+    """The straight line between the end values; rounding never takes it beyond them."""
+    first, last = values[0], values[-1]
+    chord: Array = (1.0 - alpha) * first + alpha * last
+    return np.clip(chord, min(first, last), max(first, last))
 
 
 def refined(
@@ -126,12 +136,16 @@ def refined(
 
     Each round halves the two intervals beside the maxima of E and of its deviation from the
     chord, for loss and error. It ends when two rounds in a row raised none of them by
-    `tolerance` or more. Maxima between the coarse points that are lower than their
-    neighbourhood are not seen: refinement sharpens, it does not search.
+    `tolerance` or more and no parabola through a maximum and its neighbours rises by as much
+    above it. For steps, which no parabola fits, it ends after as many such rounds as the
+    highest possible parabola needs. Maxima between the coarse points that are lower than
+    their neighbourhood are not seen: refinement sharpens, it does not search.
 
-    Cost: two to eight evaluations a round, seldom more than ten rounds.
+    Cost: one to eight evaluations a round, seldom more than ten rounds.
     """
     fine, quiet = coarse, 0
+    height = max(float(np.ptp(curve)) for curve in _targets(coarse))
+    patience = 2 + math.ceil(max(0.0, math.log(height / tolerance, 4))) if height else 2
     for _ in range(_MOST_ROUNDS):
         before = _tops(fine)
         beside = _between(fine)
@@ -142,7 +156,7 @@ def refined(
         if not np.isfinite(after).all():
             return fine, False
         quiet = quiet + 1 if (after - before).max() < tolerance else 0
-        if quiet == 2:
+        if quiet == patience or (quiet >= 2 and _excess(fine) < tolerance):
             return fine, True
     return fine, False
 
@@ -156,6 +170,22 @@ def _targets(walked: Line) -> list[Array]:
 def _tops(walked: Line) -> Array:
     """The maximum of every target."""
     return np.array([curve.max() for curve in _targets(walked)])
+
+
+def _excess(walked: Line) -> float:
+    """How far a parabola through a target's maximum and its neighbours rises above it."""
+    most = 0.0
+    for curve in _targets(walked):
+        middle = min(max(int(curve.argmax()), 1), len(curve) - 2)
+        around = slice(middle - 1, middle + 2)
+        at, value = walked.alpha[around] - walked.alpha[middle], curve[around]
+        slopes = np.diff(value) / np.diff(at)
+        bend = (slopes[1] - slopes[0]) / (at[2] - at[0])
+        if bend < 0:
+            slope = slopes[0] - bend * at[0]
+            top = min(max(-slope / (2 * bend), at[0]), at[2])
+            most = max(most, value[1] + slope * top + bend * top**2 - curve.max())
+    return most
 
 
 def _between(walked: Line) -> Array:

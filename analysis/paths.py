@@ -24,7 +24,7 @@ def grid(points: int) -> Array:
     """`points` evenly spaced positions from 0 to 1, both included, symmetric bit for bit.
 
     The reversed grid is exactly ``1 - grid``, so a line walked from the other end meets the
-    same points. Positions are multiples of 2^-53, at most 2^-54 from the ideal ones.
+    same points. Positions are multiples of 2^-53, less than 2^-53 from the ideal ones.
     """
     ideal = np.arange(points) / (points - 1)
     upper = 1.0 - ideal[: points // 2]

@@ -6,31 +6,32 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landscape.data_store import layout
-from landscape.data_store.errors import LandscapeError, unknown
+from landscape.data_store.errors import unknown
 
 if TYPE_CHECKING:
     import pandas
 
 _VERSION = 1
 _TABLES = """
-CREATE TABLE files (path TEXT PRIMARY KEY, stamp TEXT NOT NULL, kind TEXT NOT NULL);
-CREATE TABLE runs (
+CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, stamp TEXT NOT NULL, kind TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS runs (
     path TEXT PRIMARY KEY, run TEXT, task TEXT, model TEXT, criterion TEXT, seed INTEGER,
     asked INTEGER, created TEXT, config TEXT);
-CREATE TABLE levels (
+CREATE TABLE IF NOT EXISTS levels (
     path TEXT PRIMARY KEY, run TEXT, level INTEGER, density REAL, status TEXT,
     test_error REAL, test_loss REAL, early_stop_step REAL);
-CREATE TABLE results (
+CREATE TABLE IF NOT EXISTS results (
     path TEXT PRIMARY KEY, id TEXT, kind TEXT, task TEXT, model TEXT, run TEXT, level REAL,
     density REAL, inputs TEXT, created TEXT, seconds REAL, record TEXT);
-CREATE INDEX by_kind ON results (kind, task, run, level);
+CREATE INDEX IF NOT EXISTS by_kind ON results (kind, task, run, level);
 """
+_UNFIT = (sqlite3.ProgrammingError, sqlite3.InterfaceError, OverflowError)  # no column holds it
 RESULT_FIELDS = (
     "id", "kind", "task", "model", "run", "level", "density", "inputs", "created", "seconds",
 )  # fmt: skip
@@ -61,15 +62,15 @@ class Catalog:
         Conditions are values, lists of values, or slices (both ends included).
         Raises `UsageError` naming the fields if a condition names another.
         """
-        with self._fresh() as db:
-            rows = [dict(row) for row in db.execute(_RUNS if what == "runs" else _RESULTS)]
-        return [row for row in rows if _matches(row, where or {}, what)]
+        fields, rows = self._ask(_RUNS if what == "runs" else _RESULTS)
+        for name in where or {}:
+            if name not in fields:
+                raise unknown(f"field of {what}", name, fields)
+        return [row for row in rows if _matches(row, where or {})]
 
     def levels(self, run: str) -> list[dict[str, Any]]:
         """One row per finished level of a run."""
-        with self._fresh() as db:
-            query = "SELECT * FROM levels WHERE run = ? ORDER BY level"
-            return [dict(row) for row in db.execute(query, (run,))]
+        return self._ask("SELECT * FROM levels WHERE run = ? ORDER BY level", run)[1]
 
     def frame(self, what: str) -> pandas.DataFrame:
         """`rows` as a pandas table."""
@@ -77,29 +78,30 @@ class Catalog:
 
         return pandas.DataFrame(self.rows(what))
 
-    @contextmanager
-    def _fresh(self) -> Iterator[sqlite3.Connection]:
-        """A connection to an index that agrees with the files."""
-        try:
-            with closing(self._connect()) as db:
-                self._refresh(db)
-                yield db
-        except sqlite3.DatabaseError as error:
-            raise LandscapeError(
-                f"the catalogue {layout.index(self.root)} cannot be used: {error}; "
-                "delete it, it is rebuilt from the files"
-            ) from error
+    def _ask(self, query: str, *values: Any) -> tuple[list[str], list[dict[str, Any]]]:
+        """Columns and rows of a query; an index that fails gives way to a new one.
 
-    def _connect(self) -> sqlite3.Connection:
-        """Open the index; one that is damaged, old or not writable gives way to a new one."""
+        Where none can be written, or another process holds it, it is made in memory.
+        """
         path = layout.index(self.root)
         try:
-            return _open(path)
-        except sqlite3.DatabaseError:
-            if os.access(self.root, os.W_OK):
+            return self._answer(path, query, values)
+        except sqlite3.DatabaseError as error:
+            held = "locked" in str(error)
+        with suppress(OSError, sqlite3.DatabaseError):
+            if not held:
                 path.unlink(missing_ok=True)
-                return _open(path)
-            return _open(":memory:")
+                return self._answer(path, query, values)
+        return self._answer(":memory:", query, values)
+
+    def _answer(
+        self, index: Path | str, query: str, values: tuple[Any, ...]
+    ) -> tuple[list[str], list[dict[str, Any]]]:
+        """Columns and rows of a query to one index, after it was made to agree with the files."""
+        with closing(_open(index)) as db:
+            self._refresh(db)
+            cursor = db.execute(query, values)
+            return [column[0] for column in cursor.description], [dict(row) for row in cursor]
 
     def _refresh(self, db: sqlite3.Connection) -> None:
         """Read the files that are new or changed, forget those that are gone."""
@@ -117,35 +119,41 @@ class Catalog:
             for path in new:
                 stamp, kind = found[path]
                 db.execute("INSERT INTO files VALUES (?, ?, ?)", (path, stamp, kind))
-                for table, row in self._describe(path, kind):
+                for row in self._describe(path, kind):
                     marks = ", ".join("?" for _ in row)
-                    db.execute(f"INSERT INTO {table} VALUES ({marks})", row)
+                    with suppress(*_UNFIT):
+                        db.execute(f"INSERT INTO {kind}s VALUES ({marks})", row)
 
     def _files(self) -> Iterator[tuple[str, str, str]]:
         """Relative path, stamp and kind of every file the index describes."""
         for folder in _folders(layout.runs(self.root)):
             for entry in _scan(folder):
                 name = entry.name
-                if name == "run.json" or (name.startswith("level_") and name.endswith(".h5")):
-                    yield self._file(entry, "run" if name == "run.json" else "level")
+                if name == "run.json":
+                    yield from self._file(entry, "run")
+                elif layout.level_number(name) is not None:
+                    yield from self._file(entry, "level")
         for kind in _folders(layout.results(self.root)):
             for folder in _folders(Path(kind)):
                 for entry in _scan(folder):
                     if entry.name.endswith(layout.RESULT_SUFFIX) and entry.name[0] != ".":
-                        yield self._file(entry, "result")
+                        yield from self._file(entry, "result")
 
-    def _file(self, entry: os.DirEntry[str], kind: str) -> tuple[str, str, str]:
-        """One file as the index names it; its stamp changes when the file does."""
-        state = entry.stat()
+    def _file(self, entry: os.DirEntry[str], kind: str) -> Iterator[tuple[str, str, str]]:
+        """One file as the index names it, none if it is gone; its stamp changes when it does."""
+        try:
+            state = entry.stat()
+        except FileNotFoundError:
+            return
         path = Path(entry.path).relative_to(self.root).as_posix()
-        return path, f"{state.st_mtime_ns}/{state.st_size}/{state.st_ino}", kind
+        yield path, f"{state.st_mtime_ns}/{state.st_size}/{state.st_ino}", kind
 
-    def _describe(self, path: str, kind: str) -> Iterator[tuple[str, tuple[Any, ...]]]:
-        """Rows for one file; a file that cannot be read has none, and is left to its reader."""
+    def _describe(self, path: str, kind: str) -> Iterator[tuple[Any, ...]]:
+        """The row of a file; one that cannot be read has none, and is left to its reader."""
         describe = {"run": _run_row, "level": _level_row, "result": _result_row}[kind]
         try:
-            yield f"{kind}s", (path, *describe(self.root / path))
-        except (LandscapeError, OSError, ValueError, KeyError, TypeError):
+            yield (path, *describe(self.root / path))
+        except Exception:  # a damaged HDF5 file may raise anything
             return
 
 
@@ -170,7 +178,7 @@ def _run_row(path: Path) -> tuple[Any, ...]:
     record = json.loads(path.read_text(encoding="utf-8"))
     config = record["config"]
     return (
-        record["name"], config["task"], config["model"], config["criterion"], config["seed"],
+        path.parent.name, config["task"], config["model"], config["criterion"], config["seed"],
         config["levels"], record["provenance"]["created"], json.dumps(config),
     )  # fmt: skip
 
@@ -187,10 +195,17 @@ def _level_row(path: Path) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
+def read_record(path: Path) -> dict[str, Any]:
+    """The record of a result file, without its arrays and without xarray."""
+    import h5py
+
+    with h5py.File(path, "r", locking=False) as file:
+        record: dict[str, Any] = json.loads(file.attrs[layout.RECORD_ATTRIBUTE])
+    return record
+
+
 def _result_row(path: Path) -> tuple[Any, ...]:
     """What the index keeps of a result."""
-    from landscape.data_store.results import read_record
-
     record = read_record(path)
     first = record["inputs"][0]
     return (
@@ -200,11 +215,9 @@ def _result_row(path: Path) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def _matches(row: Mapping[str, Any], where: Mapping[str, Any], what: str) -> bool:
+def _matches(row: Mapping[str, Any], where: Mapping[str, Any]) -> bool:
     """True if a row meets every condition."""
     for name, want in where.items():
-        if name not in row:
-            raise unknown(f"field of {what}", name, row)
         value = row[name]
         if isinstance(want, slice):
             low = want.start is None or (value is not None and value >= want.start)
@@ -221,7 +234,7 @@ def _matches(row: Mapping[str, Any], where: Mapping[str, Any], what: str) -> boo
 
 def _folders(root: str | Path) -> list[str]:
     """Paths of the folders in a folder, sorted; none if it is not there."""
-    return sorted(e.path for e in _scan(root) if e.is_dir(follow_symlinks=False))
+    return sorted(e.path for e in _scan(root) if e.is_dir())
 
 
 def _scan(folder: str | Path) -> list[os.DirEntry[str]]:

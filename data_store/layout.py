@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 STORE_FORMAT, STORE_VERSION = "landscape-store", (1, 0)
@@ -62,6 +63,12 @@ def run_log(root: Path, run: str) -> Path:
 def level_file(root: Path, run: str, level: int) -> Path:
     """File of one finished level."""
     return run_folder(root, run) / f"level_{level:04d}.h5"
+
+
+def level_number(name: str) -> int | None:
+    """The level whose file is called `name`, None if it is no level's."""
+    found = re.fullmatch(r"level_([0-9]{4})\.h5", name)
+    return int(found[1]) if found else None
 
 
 def resume_file(root: Path, run: str) -> Path:

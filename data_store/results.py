@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 import xarray as xr
 
@@ -92,13 +91,6 @@ def find_result(root: Path, kind: str, result: str) -> xr.Dataset | None:
     return load_result(path) if path.exists() else None
 
 
-def read_record(path: Path) -> dict[str, Any]:
-    """The record of a result file, without its arrays."""
-    with h5py.File(path, "r", locking=False) as file:
-        record: dict[str, Any] = json.loads(file.attrs[layout.RECORD_ATTRIBUTE])
-    return record
-
-
 def record_of(ds: xr.Dataset) -> dict[str, Any]:
     """What made a dataset: kind, inputs, data, settings, versions; see ``attrs["record"]``."""
     if layout.RECORD_ATTRIBUTE not in ds.attrs:
@@ -164,7 +156,8 @@ def join(parts: Sequence[xr.Dataset]) -> xr.Dataset:
         join="outer",
         combine_attrs="drop",
     )
-    for name, variable in parts[0].variables.items():
+    described = {k: v for part in reversed(parts) for k, v in part.variables.items()}
+    for name, variable in described.items():
         whole[name].attrs = dict(variable.attrs)
         if "flag_meanings" in variable.attrs and whole[name].dtype != variable.dtype:
             absent = variable.attrs["flag_meanings"].split().index("absent")

@@ -117,7 +117,8 @@ class Run:
     def levels(self) -> list[int]:
         """Numbers of the finished levels, in order."""
         folder = layout.run_folder(self.root, self.name)
-        return sorted(int(path.stem[6:]) for path in folder.glob("level_[0-9]*.h5"))
+        numbers = (layout.level_number(path.name) for path in folder.glob("level_*.h5"))
+        return sorted(number for number in numbers if number is not None)
 
     def level(self, number: int | str) -> Level:
         """A finished level; `number` may be ``"first"`` or ``"last"``."""
@@ -125,7 +126,9 @@ class Run:
         if number in ("first", "last") and levels:
             number = levels[0 if number == "first" else -1]
         if number not in levels:
-            have = f"{levels[0]} to {levels[-1]}" if levels else "none"
+            have = ", ".join(map(str, levels)) or "none"
+            if len(levels) > 1 and levels == [*range(levels[0], levels[-1] + 1)]:
+                have = f"{levels[0]} to {levels[-1]}"
             raise UsageError(f"run {self.name!r} has no level {number}; finished: {have}")
         from landscape.data_store.level_file import read_level
 
@@ -178,7 +181,15 @@ def open_store(path: str | Path, *, create: bool = True) -> Store:
     Raises `LandscapeError` if `path` is a file, cannot be written, holds something else,
     or is of a newer format.
     """
-    root = Path(path).expanduser()
+    try:
+        return _opened(Path(path).expanduser(), create)
+    except (OSError, RuntimeError) as error:  # expanduser raises the latter
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise LandscapeError(f"cannot open the store {path}: {reason}") from error
+
+
+def _opened(root: Path, create: bool) -> Store:
+    """The store at `root`, made if it is not there and `create`."""
     if root.exists() and not root.is_dir():
         raise LandscapeError(f"the store path {root} is a file; give a folder")
     manifest = layout.manifest(root)
@@ -208,7 +219,7 @@ def _read_manifest(path: Path, format_name: str) -> dict[str, Any]:
         found, major = record["format"], int(record["version"][0])
     except OSError as error:
         raise LandscapeError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+    except (ValueError, LookupError, TypeError, OverflowError) as error:
         raise LandscapeError(f"{path} is damaged: it is no {format_name} manifest") from error
     if found != format_name:
         raise LandscapeError(f"{path} says {found!r}; expected {format_name!r}")

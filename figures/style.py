@@ -48,6 +48,15 @@ def paper() -> Iterator[None]:
         yield
 
 
+class PaperFigure(Canvas):
+    """A figure that is saved under the paper's settings, wherever ``savefig`` is called."""
+
+    def savefig(self, *arguments: Any, **options: Any) -> None:
+        """As matplotlib's, with the fonts and sizes the figure was laid out for."""
+        with paper():
+            super().savefig(*arguments, **options)
+
+
 @contextmanager
 def paper_figure(width: float = COLUMN, height: float = HEIGHT) -> Iterator[Canvas]:
     """An empty figure to draw on under the paper's settings.
@@ -61,7 +70,7 @@ def paper_figure(width: float = COLUMN, height: float = HEIGHT) -> Iterator[Canv
         it, so figures side by side in a paper have axes of one height.
     """
     with paper():
-        figure = Canvas(figsize=(width, 2 * height), layout="constrained")
+        figure = PaperFigure(figsize=(width, 2 * height), layout="constrained")
         yield figure
         # Ticks are made at the first drawing, with the settings of that moment.
         figure.draw_without_rendering()

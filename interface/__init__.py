@@ -14,7 +14,6 @@ addresses, paths, checkpoints, state dicts or modules, its settings by name, and
 from __future__ import annotations
 
 import importlib
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -70,10 +69,11 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module(_HOMES[name]), name)
     if not name.startswith("_"):
         from landscape.analysis.registry import ANALYSES
-        from landscape.api import ask
 
         if name in ANALYSES:
-            return partial(ask, name)
+            from landscape.api import question
+
+            return question(name)
     raise AttributeError(f"module 'landscape' has no attribute {name!r}")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,3 +91,29 @@ def draw(name: str, ds: xarray.Dataset) -> Figure:
     from landscape.figures.registry import FIGURES
 
     return FIGURES.load(name).draw(ds)
+
+
+def question(kind: str) -> Callable[..., xarray.Dataset]:
+    """The function ``landscape.KIND`` of an analysis, with its settings in its docstring."""
+    from landscape.analysis.registry import ANALYSES
+
+    entry, settings = ANALYSES[kind], ANALYSES.load(kind).settings
+
+    def asked(*points: Source, **arguments: Any) -> xarray.Dataset:
+        return ask(kind, *points, **arguments)
+
+    lines = [
+        f"{setting.name}\n    {setting.metadata['help']}; default {setting.default!r}"
+        for setting in fields(settings)
+    ]
+    asked.__name__ = asked.__qualname__ = kind
+    asked.__doc__ = "\n".join(
+        [
+            f"{entry.summary}\n",
+            "Takes addresses, paths, checkpoints, state dicts or modules, and store, task, model,",
+            "data and device as `landscape.ask` does. Settings:\n",
+            *lines,
+            f"\nSource: {entry.reference}.",
+        ]
+    )
+    return asked

@@ -345,12 +345,9 @@ def test_a_narrow_first_layer_is_shared_only_if_asked():
         assert landscape.shares_first_layer is shared
 
 
-# --- the anchors themselves ---------------------------------------------------------------
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("share", [None, True, False])
-@pytest.mark.parametrize("factory", [f for f in NETWORKS if f is not pruned])
+@pytest.mark.parametrize("factory", NETWORKS)
 def test_trap_an_endpoint_is_not_the_checkpoint(factory, share, dtype):
     net = made(factory, dtype)
     splits = {"t": data(NETWORKS[factory][0])}
@@ -434,9 +431,6 @@ def test_a_broken_first_checkpoint_does_not_decide_what_is_shared():
     whole = landscape.evaluate(anchors(net), BETWEEN, split="t")
     plain = Evaluator(net, splits, cross_entropy, share=False)
     assert same_bits(whole, plain.evaluate(anchors(net), BETWEEN, split="t"))
-
-
-# --- batches, data, summaries -------------------------------------------------------------
 
 
 @pytest.mark.parametrize("factory", [mlp, conv_with_norm, Scaled])
@@ -565,9 +559,6 @@ def test_losses_of_the_first_examples():
         np.testing.assert_allclose(got, want[:length], rtol=2e-6)
 
 
-# --- nothing of the caller's is touched ---------------------------------------------------
-
-
 def fingerprint(net):
     """Values, modes, gradients, hooks and attributes of a network."""
     state = {n: (t.numpy().tobytes(), t.data_ptr()) for n, t in net.state_dict().items()}
@@ -638,16 +629,13 @@ def test_global_random_numbers_are_left_alone():
     net = made(conv_with_norm)
     splits = {"train": data(IMAGE)}
     torch.manual_seed(3)
-    states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
+    states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
     for bn in ("interpolate", "recompute"):
         landscape = Evaluator(net, splits, cross_entropy, bn=bn, share=True)
         landscape.evaluate(anchors(net), BETWEEN, split="train")
     assert torch.equal(torch.get_rng_state(), states[0])
-    assert np.array_equal(np.random.get_state()[1], states[1])  # noqa: NPY002
+    assert np.array_equal(np.random.get_state()[1], states[1])
     assert random.getstate() == states[2]
-
-
-# --- refused by name ----------------------------------------------------------------------
 
 
 class Dropping(Net):
@@ -722,9 +710,6 @@ def test_wrong_questions():
         Evaluator(norm, {"test": data()}, cross_entropy, bn="recompute").evaluate(
             anchors(norm), LINE, split="test"
         )
-
-
-# --- normalisation ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("factory", [norm_after, conv_with_norm])

@@ -191,3 +191,12 @@ def test_emptiness_is_said_only_of_an_axes_without_a_point(x, y, empty):
     ax.plot(x, y)
     say_if_empty(ax)
     assert bool(ax.texts) == empty
+
+
+def test_a_bare_savefig_has_the_papers_fonts(tmp_path: Path) -> None:
+    with paper_figure() as figure:
+        figure.subplots().set_xlabel("weights remaining (%)")
+    figure.savefig(tmp_path / "bare.pdf")
+    content = (tmp_path / "bare.pdf").read_bytes()
+    assert b"/Type3" not in content
+    assert b"/TrueType" in content or b"/CIDFontType2" in content

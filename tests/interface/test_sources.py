@@ -71,9 +71,9 @@ def test_the_folder_given_goes_before_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LANDSCAPE_DATA", str(tmp_path / "from-environment"))
-    with pytest.raises(UsageError, match="the data folder .*from-environment does not exist"):
+    with pytest.raises(UsageError, match=r"the data folder .*from-environment does not exist"):
         task_named("mnist", None, None)
-    with pytest.raises(UsageError, match="the data folder .*given does not exist"):
+    with pytest.raises(UsageError, match=r"the data folder .*given does not exist"):
         task_named("mnist", tmp_path / "given", None)
 
 
@@ -207,7 +207,9 @@ def test_a_missing_module_is_named() -> None:
     refused(UsageError, "no_such_package.deep:factory", "there is no module 'no_such_package.deep'")
 
 
-@pytest.mark.parametrize("text", ["raise RuntimeError('too late')", "1 / 0", "def (:", "import no_x"])
+@pytest.mark.parametrize(
+    "text", ["raise RuntimeError('too late')", "1 / 0", "def (:", "import no_x"]
+)
 def test_a_file_that_fails_is_one_sentence(write: Write, text: str) -> None:
     path = write("mine.py", text)
     kinds = "RuntimeError: too late|ZeroDivisionError|SyntaxError|ModuleNotFoundError: .*no_x"
@@ -241,7 +243,7 @@ def test_a_factory_that_returns_the_wrong_thing_is_told_what_is_right(write: Wri
     task, model = write("task.py", TASK), write("model.py", MODEL)
     with pytest.raises(UsageError, match="returned a Linear; a task factory returns a Task"):
         task_named(f"{model}:factory", None, None)
-    with pytest.raises(UsageError, match="returned a Task; a model factory returns a torch.nn.Mod"):
+    with pytest.raises(UsageError, match=r"returned a Task; a model factory returns a torch\.nn"):
         model_named(f"{task}:factory").build((2,), 2)
     nothing = write("nothing.py", "def factory():\n    pass\n")
     refused(UsageError, f"{nothing}:factory", "returned a NoneType; a (task|model) factory")
@@ -271,5 +273,7 @@ def test_a_second_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert device_named("cuda") == torch.device("cuda")
     assert device_named("cuda:0") == torch.device("cuda:0")
-    with pytest.raises(UsageError, match=r"device 'cuda:1' is not there: this machine has 1 GPU\(s\)"):
+    with pytest.raises(
+        UsageError, match=r"device 'cuda:1' is not there: this machine has 1 GPU\(s\)"
+    ):
         device_named("cuda:1")

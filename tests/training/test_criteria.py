@@ -29,9 +29,7 @@ def test_magnitude_is_the_absolute_value() -> None:
 def test_magnitude_does_not_see_signs_seed_or_level() -> None:
     theta = np.random.default_rng(0).standard_normal(SPEC.size)
     assert np.array_equal(magnitude(candidate(theta)), magnitude(candidate(-theta)))
-    assert np.array_equal(
-        magnitude(candidate(theta)), magnitude(candidate(theta, seed=5, level=9))
-    )
+    assert np.array_equal(magnitude(candidate(theta)), magnitude(candidate(theta, seed=5, level=9)))
 
 
 def test_random_is_a_function_of_seed_and_level() -> None:

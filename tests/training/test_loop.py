@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from pathlib import Path
 from typing import Any
@@ -138,9 +139,7 @@ def test_trap_pruned_weights_revived_by_momentum_or_weight_decay(
     optimizer: str, module: Any
 ) -> None:
     config = settings(iterations=100, eval_every=1, **OPTIMIZERS[optimizer])
-    ours = training(
-        config, level=1, density=0.4, module=mlp(WIDTHS) if module is mlp else noisy()
-    )
+    ours = training(config, level=1, density=0.4, module=mlp(WIDTHS) if module is mlp else noisy())
     pruned, seen = ~ours.mask.kept, 0
     assert pruned.sum() > 20
     for tick in ours.run():
@@ -459,7 +458,7 @@ def test_every_example_comes_once_an_epoch_in_the_order_of_its_stream() -> None:
     seen = batches(config, level=2)
     assert [len(b) for b in seen] == [16, 16, 16, 12] * 3 + [16, 16]
     for epoch in range(3):
-        whole = sum(seen[4 * epoch : 4 * epoch + 4], [])
+        whole = list(itertools.chain(*seen[4 * epoch : 4 * epoch + 4]))
         assert sorted(whole) == list(range(60))
         assert whole == naive.order(4, 2, epoch, 60)
     assert seen[:4] != seen[4:8]

@@ -82,7 +82,9 @@ def test_the_protocols_are_the_paper_s(model: Model, protocol: dict[str, float])
 
 def test_an_mlp_is_the_composition_of_its_layers() -> None:
     network = mlp([6, 5, 4, 3])
-    assert list(sizes(network)) == [f"fc{i}.{part}" for i in (1, 2, 3) for part in ("weight", "bias")]
+    assert list(sizes(network)) == [
+        f"fc{i}.{part}" for i in (1, 2, 3) for part in ("weight", "bias")
+    ]
     inputs = torch.randn(4, 2, 3, generator=torch.Generator().manual_seed(0))
     parameters = {name: p.detach().numpy() for name, p in network.named_parameters()}
     hidden = inputs.numpy().reshape(4, 6)
@@ -245,7 +247,7 @@ def test_parameters_of_two_dtypes_are_refused() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_parameters_of_half_precision_are_refused(dtype: torch.dtype) -> None:
-    with pytest.raises(UsageError, match="parameter 'weight' is b?float16; all parameters must"):
+    with pytest.raises(UsageError, match=r"parameter 'weight' is b?float16; all parameters must"):
         parameter_spec(nn.Linear(2, 2).to(dtype))
 
 

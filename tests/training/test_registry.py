@@ -27,9 +27,7 @@ ENTRIES = [(table, name) for table in TABLES for name in table]
 
 
 @pytest.mark.parametrize(("table", "name"), ENTRIES)
-def test_an_entry_has_a_name_a_summary_a_reference_and_a_test(
-    table: Table[Any], name: str
-) -> None:
+def test_an_entry_has_a_name_a_summary_a_reference_and_a_test(table: Table[Any], name: str) -> None:
     entry = table[name]
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name)
     assert 10 < len(entry.summary) < 80

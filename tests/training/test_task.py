@@ -131,9 +131,19 @@ def test_trap_a_digest_for_another_task() -> None:
     assert len({task.digest for task in tasks}) == len(tasks)
 
 
+@pytest.mark.parametrize("missing", ["train", "test"])
+def test_a_task_needs_train_and_test(missing: str) -> None:
+    splits = {name: Split(*pair(6)) for name in ("train", "validation", "test") if name != missing}
+    with pytest.raises(
+        LandscapeError, match=f"task 'mine' has no {missing} split; it has {', '.join(splits)}"
+    ):
+        Task("mine", splits)
+
+
 def test_a_task_is_not_changed_by_its_digest() -> None:
     inputs, classes = pair(6)
-    task = Task("t", {"train": Split(inputs.t().contiguous().t(), classes)}, cross_entropy)
-    contiguous = Task("t", {"train": Split(inputs, classes)}, cross_entropy)
+    strided, plain = Split(inputs.t().contiguous().t(), classes), Split(inputs, classes)
+    task = Task("t", {"train": strided, "test": strided}, cross_entropy)
+    contiguous = Task("t", {"train": plain, "test": plain}, cross_entropy)
     assert task.digest == contiguous.digest
     assert torch.equal(task.splits["train"].inputs, inputs)
