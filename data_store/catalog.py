@@ -195,17 +195,10 @@ def _level_row(path: Path) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def read_record(path: Path) -> dict[str, Any]:
-    """The record of a result file, without its arrays and without xarray."""
-    import h5py
-
-    with h5py.File(path, "r", locking=False) as file:
-        record: dict[str, Any] = json.loads(file.attrs[layout.RECORD_ATTRIBUTE])
-    return record
-
-
 def _result_row(path: Path) -> tuple[Any, ...]:
     """What the index keeps of a result."""
+    from landscape.data_store.result_file import read_record
+
     record = read_record(path)
     first = record["inputs"][0]
     return (

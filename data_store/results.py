@@ -16,6 +16,7 @@ from landscape.data_store import layout
 from landscape.data_store.atomic import write_atomic
 from landscape.data_store.catalog import Catalog
 from landscape.data_store.errors import LandscapeError, unknown
+from landscape.data_store.result_file import read_netcdf, result_image
 from landscape.data_store.schemas import SCHEMAS, TRAINING
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def save_result(root: Path, result: str, ds: xr.Dataset, record: Mapping[str, An
     path = layout.result_file(root, kind, result)
     if not path.exists():
         content = sealed.to_netcdf(engine="h5netcdf", encoding=_packing(sealed))
-        write_atomic(path, bytes(content))
+        write_atomic(path, result_image(bytes(content)))
     return load_result(path)
 
 
@@ -65,13 +66,10 @@ def load_result(path: Path) -> xr.Dataset:
 
     Raises `LandscapeError`, naming the file, if it is cut, flipped or foreign.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise LandscapeError(f"cannot read {path}: {error.strerror}") from error
+    netcdf = io.BytesIO(read_netcdf(path))
     try:
         with xr.open_dataset(
-            io.BytesIO(content), engine="h5netcdf", mask_and_scale=False, decode_times=False
+            netcdf, engine="h5netcdf", mask_and_scale=False, decode_times=False
         ) as file:
             ds = file.load()
         whole = content_digest(ds) == ds.attrs.get(layout.DIGEST_ATTRIBUTE)

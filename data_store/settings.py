@@ -6,6 +6,7 @@ import math
 import typing
 from collections.abc import Mapping
 from dataclasses import asdict, field, fields
+from numbers import Number
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from landscape.data_store.errors import UsageError, unknown
@@ -42,19 +43,34 @@ def option(default: Any, text: str, **rules: Any) -> Any:
 def check(settings: Settings) -> None:
     """Raise `UsageError` for the first field of a wrong type or that breaks its rules.
 
-    Whole numbers in float fields become floats, so that equal settings are recorded equally.
+    Whole numbers in float fields become floats and NumPy's numbers plain ones, so that equal
+    settings are recorded equally.
     """
     hints = typing.get_type_hints(type(settings))
     for setting in fields(settings):
-        name, value = setting.name, getattr(settings, setting.name)
-        if type(value) is int and hints[name] is float:
-            value = float(value)
-            object.__setattr__(settings, name, value)
+        name = setting.name
+        value = _plain(getattr(settings, name), hints[name])
+        object.__setattr__(settings, name, value)
         if not _fits(value, hints[name]):
             raise UsageError(f"{name} is {value!r}; it must be {_kind(hints[name])}")
         for one in value if isinstance(value, tuple) else (value,):
             if one is not None:
                 _check(name, one, setting.metadata)
+
+
+def _plain(value: Any, hint: Any) -> Any:
+    """A number of NumPy as Python's, a whole number in the place of a float as a float."""
+    kind = _arguments(hint)[0] if _arguments(hint) else hint
+    if isinstance(value, tuple):
+        return tuple(_plain(part, kind) for part in value)
+    if isinstance(value, Number) and hasattr(value, "item"):
+        value = value.item()
+    return float(value) if type(value) is int and kind is float else value
+
+
+def _arguments(hint: Any) -> list[Any]:
+    """The types that an optional type or a tuple is made of."""
+    return [part for part in typing.get_args(hint) if part not in (..., type(None))]
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -70,9 +86,7 @@ def _fits(value: Any, hint: Any) -> bool:
 def _kind(hint: Any) -> str:
     """A type in words."""
     words = {int: "a whole number", float: "a finite number", str: "text", bool: "true or false"}
-    arguments = [
-        argument for argument in typing.get_args(hint) if argument not in (..., type(None))
-    ]
+    arguments = _arguments(hint)
     if typing.get_origin(hint) is tuple:
         return f"a list, each entry {_kind(arguments[0])}"
     return words[arguments[0] if arguments else hint]

@@ -9,14 +9,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from landscape.data_store.address import is_file_address, parse_address
 from landscape.data_store.errors import LandscapeError, UsageError
-from landscape.data_store.params import ParamSpec
+from landscape.data_store.params import Array, ParamSpec
 from landscape.data_store.records import Checkpoint
 from landscape.data_store.store import Run, Store
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from landscape.analysis.evaluator import Evaluator
     from landscape.training.task import Task
@@ -137,13 +139,24 @@ class Subject:
         if given is not None and not isinstance(given, str):
             return given
         name = self.model_name
+        if not name:
+            raise UsageError(
+                "these weights come without their network; give --model, as in --model "
+                "lenet-300-100 or --model my_net.py:build"
+            )
         if given is None and is_factory(name):
             self._refuse_code("model", name)
         shape = ((), 0) if is_factory(name) else (self.task.input_shape, self.task.outputs)
-        return build(model_named(name), *shape, seed=0)
+        seed = int(self._config("seed") or 0)  # decides buffers that are never trained
+        return build(model_named(name), *shape, seed)
 
-    def landscape(self, bn: str) -> Evaluator:
-        """The loss of the network on the data, under a policy for normalisation."""
+    def landscape(self, bn: str, group: Sequence[Checkpoint]) -> Evaluator:
+        """The loss of the network on the data, under a policy for normalisation.
+
+        Raises `LandscapeError` if a checkpoint of the group is not of this network.
+        """
+        for checkpoint in group:
+            self._require_fit(checkpoint)
         if bn not in self._landscapes:
             from landscape.analysis.evaluator import Evaluator
             from landscape.sources import device_named
@@ -158,18 +171,19 @@ class Subject:
             )
         return self._landscapes[bn]
 
-    def data_digest(self, first: Checkpoint, bn: str) -> str:
-        """What an answer depends on beside weights and settings: data, network and loss.
+    def data_digest(self, group: Sequence[Checkpoint], bn: str) -> str:
+        """What an answer depends on beside weights and settings: data / network and loss.
 
         For a run's own task and model its manifest knows, so that a stored answer needs
-        neither the data nor torch. Otherwise the losses of 16 training examples at the first
+        neither the data nor torch. Otherwise the losses of 16 training examples at every
         checkpoint stand for code that cannot be compared.
         """
         if self.is_runs_own:
             assert self._run is not None
             return f"{self._run.description['data']['digest']}/{self.model_name}"
-        losses = self.landscape(bn).losses(first.point, split="train", examples=16)
-        return f"{self.task.digest}/{hashlib.sha256(losses.tobytes()).hexdigest()}"
+        landscape = self.landscape(bn, group)
+        seen = [landscape.losses(c.point, split="train", examples=16).tobytes() for c in group]
+        return f"{self.task.digest}/{hashlib.sha256(b''.join(seen)).hexdigest()}"
 
     def _config(self, name: str) -> Any:
         """A setting of the checkpoints' run, None without a run."""
@@ -200,6 +214,11 @@ class Subject:
                     f"run {self._run.name!r} has {what} {mine!r} and run {run.name!r} {theirs!r}; "
                     f"give --{what} to say on which to compare them"
                 )
+        if self.context.task is None and first["data"]["digest"] != other["data"]["digest"]:
+            raise LandscapeError(
+                f"runs {self._run.name!r} and {run.name!r} were trained on different data or "
+                "splits; give --task to say on which to compare them"
+            )
 
     def _in_file(self, path: Path) -> Checkpoint:
         """The checkpoint in a file: a level of ours, or somebody's state dict."""
@@ -224,10 +243,13 @@ class Subject:
                 f"cannot take a {type(source).__name__} for a checkpoint; give an address, a "
                 "path, a Checkpoint, a state dict or a module"
             )
-        arrays = {
-            k: v.detach().cpu().numpy().copy() if isinstance(v, Tensor) else v
-            for k, v in source.items()
-        }
+        for name, value in source.items():
+            if not isinstance(value, Tensor | np.ndarray):
+                raise UsageError(
+                    f"{name!r} of the state dict is of type {type(value).__name__}; expected a "
+                    "tensor: give the state dict itself, as model.state_dict() returns it"
+                )
+        arrays = {name: _array(value) for name, value in source.items()}
         return self._fitted(arrays, "state-dict")
 
     def _fitted(self, state: Mapping[str, Any], address: str) -> Checkpoint:
@@ -251,6 +273,18 @@ class Subject:
         spec = ParamSpec(tuple(named), tuple(v.shape for v in named.values()), "float32")
         return checkpoint_from_state(named, spec, {}, address)
 
+    def _require_fit(self, checkpoint: Checkpoint) -> None:
+        """Raise unless a checkpoint holds the network's tensors, in the network's order."""
+        from landscape.training.models import buffer_values, parameter_spec
+
+        own = _layout(parameter_spec(self.module), buffer_values(self.module))
+        difference = own.mismatch(_layout(checkpoint.spec, checkpoint.buffers))
+        if difference:
+            raise LandscapeError(
+                f"model {self.model_name} and {checkpoint.address} hold different networks: "
+                f"{difference}"
+            )
+
     def _refuse_code(self, what: str, name: str) -> None:
         """A store may name code but never runs it."""
         assert self._run is not None
@@ -270,6 +304,21 @@ class Subject:
                 f"trained on (digest {self.task.digest[:12]}, then {want[:12]}); give their "
                 "--data folder"
             )
+
+
+def _layout(spec: ParamSpec, buffers: Mapping[str, Array]) -> ParamSpec:
+    """Names and shapes of all that a point holds, in order."""
+    moving = {name: b.shape for name, b in buffers.items() if b.dtype.kind == "f"}
+    return ParamSpec((*spec.names, *moving), (*spec.shapes, *moving.values()))
+
+
+def _array(value: Tensor | Array) -> Array:
+    """The values in an array of their own; half precision as float32."""
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    half = value.is_floating_point() and value.dtype.itemsize == 2
+    array: Array = (value.float() if half else value).numpy(force=True).copy()
+    return array
 
 
 def _is_of_run(source: Source) -> bool:

@@ -97,7 +97,7 @@ class _Questions:
     def answer(self, group: list[Checkpoint]) -> xarray.Dataset:
         """The result for one group of checkpoints, stored or computed."""
         uses_loss = self._analysis.uses_loss
-        digest = self._subject.data_digest(group[0], self._bn) if uses_loss else ""
+        digest = self._subject.data_digest(group, self._bn) if uses_loss else ""
         schema, settings = self._analysis.schema, to_json(self._settings)
         name = results.result_id(
             self._kind, schema.version, [c.digest for c in group], digest, settings
@@ -108,7 +108,7 @@ class _Questions:
             return _relabelled(stored, group)
         began = time.perf_counter()
         if uses_loss:
-            self._landscape = self._subject.landscape(self._bn)
+            self._landscape = self._subject.landscape(self._bn, group)
         ds = self._analysis.compute(group, self._settings, self._landscape)
         record = self._record(group, digest, time.perf_counter() - began)
         if root is None:
@@ -138,10 +138,11 @@ class _Questions:
             return record | {"landscape": version("landscape-workbench"), "created": created}
         from landscape.provenance import provenance
 
-        splits = self._landscape.splits
+        data, _, network = digest.partition("/")
+        examples = {name: len(split.inputs) for name, split in self._landscape.splits.items()}
         return {
             **record,
-            "data": {"digest": digest, "examples": {n: len(s.inputs) for n, s in splits.items()}},
+            "data": {"digest": data, "network": network, "examples": examples},
             "batch_size": self._landscape.batch_size,
             **provenance(self._landscape.device),
         }
@@ -171,4 +172,4 @@ def _relabelled(stored: xarray.Dataset, group: list[Checkpoint]) -> xarray.Datas
         attrs = fresh[name].attrs
         fresh = fresh.assign_coords({name: ("pair", values)})
         fresh[name].attrs = attrs
-    return fresh
+    return results.seal_dataset(fresh, results.record_of(stored))

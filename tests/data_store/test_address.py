@@ -70,8 +70,8 @@ def test_what_is_accepted_has_one_canonical_text(text):
 
 
 NO_NAME = (
-    r"^{} is no name for a run; use 1 to 64 of a-z, 0-9, '\.', '_' and '-', beginning with a letter "
-    r"or digit and not ending in \.h5, \.pt, \.pth, \.safetensors$"
+    r"^{} is no name for a run; use 1 to 64 of a-z, 0-9, '\.', '_' and '-', beginning with a "
+    r"letter or digit and not ending in \.h5, \.pt, \.pth, \.safetensors$"
 )
 
 

@@ -143,7 +143,9 @@ def test_ctrl_c_leaves_no_rest(tmp_path, monkeypatch):
 def test_a_file_in_the_place_of_a_folder(tmp_path):
     (tmp_path / "taken").write_bytes(OLD)
     for path in (tmp_path / "taken" / "file", tmp_path / "taken" / "sub" / "file"):
-        with pytest.raises(LandscapeError, match=r"could not write .*: (Not a directory|File exists)"):
+        with pytest.raises(
+            LandscapeError, match=r"could not write .*: (Not a directory|File exists)"
+        ):
             write_atomic(path, NEW)
     assert names(tmp_path) == ["taken"]
     assert (tmp_path / "taken").read_bytes() == OLD

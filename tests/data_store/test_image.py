@@ -95,12 +95,17 @@ def test_any_memory_order_is_written(tmp_path):
         assert same(opened(seal(HEADER, {"a": view}, compress=True))[1]["a"], view.copy(order="C"))
 
 
-ARRAYS = {"values": np.linspace(-1, 1, 300, dtype=np.float32), "mask": np.arange(40, dtype=np.uint8)}
+ARRAYS = {
+    "values": np.linspace(-1, 1, 300, dtype=np.float32),
+    "mask": np.arange(40, dtype=np.uint8),
+}
 CONTENT = seal(HEADER, ARRAYS, compress=True)
 
 
 def test_equal_input_gives_equal_bytes():
-    again = seal(dict(reversed(HEADER.items())), {k: v.copy() for k, v in ARRAYS.items()}, compress=True)
+    again = seal(
+        dict(reversed(HEADER.items())), {k: v.copy() for k, v in ARRAYS.items()}, compress=True
+    )
     assert again == CONTENT
 
 
@@ -169,7 +174,9 @@ def test_a_digest_over_no_hdf5_is_refused():
 
 
 def test_another_format_is_named():
-    refused(CONTENT, "^some/level.h5 is a probe file; expected landscape-level$", name="landscape-level")
+    refused(
+        CONTENT, "^some/level.h5 is a probe file; expected landscape-level$", name="landscape-level"
+    )
 
 
 def test_a_newer_major_version_is_refused_and_a_newer_minor_read():
@@ -210,7 +217,10 @@ def test_a_header_that_is_none_is_refused(header):
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path):
-    for path, why in ((tmp_path / "absent.h5", "No such file or directory"), (tmp_path, "Is a dir")):
+    for path, why in (
+        (tmp_path / "absent.h5", "No such file or directory"),
+        (tmp_path, "Is a dir"),
+    ):
         with pytest.raises(LandscapeError, match=f"^cannot read {path}: {why}"):
             read_image(path, format_name="probe", version=(1, 0))
 
@@ -285,8 +295,14 @@ def many_unallocated(file):
 
 
 HOSTILE = {
-    "soft link": (lambda f: f.__setitem__("a", h5py.SoftLink("/header")), "'a' is a link to somewh"),
-    "dangling link": (lambda f: f.__setitem__("a", h5py.SoftLink("/none")), "'a' is a link to some"),
+    "soft link": (
+        lambda f: f.__setitem__("a", h5py.SoftLink("/header")),
+        "'a' is a link to somewh",
+    ),
+    "dangling link": (
+        lambda f: f.__setitem__("a", h5py.SoftLink("/none")),
+        "'a' is a link to some",
+    ),
     "external link": (
         lambda f: f.__setitem__("a", h5py.ExternalLink("/tmp/other.h5", "/x")),
         "'a' is a link to somewhere else",
@@ -311,7 +327,10 @@ HOSTILE = {
     ),
     "fixed text": (lambda f: f.create_dataset("a", data=np.bytes_("xyz")), "'a' has the type .S3"),
     "opaque": (lambda f: f.create_dataset("a", data=np.void(b"xyz")), "'a' has the type .V3"),
-    "complex": (lambda f: f.create_dataset("a", data=np.ones(3, "c8")), "'a' has the type complex64"),
+    "complex": (
+        lambda f: f.create_dataset("a", data=np.ones(3, "c8")),
+        "'a' has the type complex64",
+    ),
     "long double": (
         lambda f: f.create_dataset("a", data=np.ones(3, np.longdouble)),
         "'a' has the type float128; expected numbers",

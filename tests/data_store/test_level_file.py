@@ -251,9 +251,7 @@ def test_flips_and_cuts_are_refused(file):
 def resealed(file, change_header=None, change_arrays=None):
     """A level file with a right digest and a changed header or arrays."""
     file.write_bytes(level_image(level()))
-    header, arrays = read_image(
-        file, format_name=layout.LEVEL_FORMAT, version=layout.LEVEL_VERSION
-    )
+    header, arrays = read_image(file, format_name=layout.LEVEL_FORMAT, version=layout.LEVEL_VERSION)
     header = {**header, **(change_header or {})}
     arrays = {**arrays, **(change_arrays or {})}
     header = {k: v for k, v in header.items() if v != "drop"}
@@ -282,7 +280,10 @@ def test_a_wrong_header_is_refused_or_reads_as_a_level(file, name, wrong):
         ({"spec": "drop"}, r"is an incomplete level file: KeyError\('spec'\)"),
         ({"spec": {"names": ["w"], "shapes": []}}, "is an incomplete level file"),
         ({"spec": {"names": ["w"], "shapes": [], "dtype": "float32"}}, "one shape per unique name"),
-        ({"spec": {"names": [], "shapes": [], "dtype": "float16"}}, "are 'float16'; expected float32"),
+        (
+            {"spec": {"names": [], "shapes": [], "dtype": "float16"}},
+            "are 'float16'; expected float32",
+        ),
         ({"prunable": ["w3"]}, "is an incomplete level file"),
         ({"prunable": ["w1"]}, "is an incomplete level file"),
         ({"points": ["final", "step-1"]}, "is an incomplete level file"),
@@ -323,17 +324,23 @@ def test_an_array_that_is_missing_or_misshapen_is_refused(file, name):
     resealed(file, {"buffers": [["a", [1], "float32"], ["n", [], "int64"]]}, {name: None})
     with pytest.raises(LandscapeError, match="incomplete level file"):
         read_level(file)
-    resealed(file, {"buffers": [["a", [1], "float32"], ["n", [], "int64"]]}, {name: np.zeros((1, 3))})
+    resealed(
+        file, {"buffers": [["a", [1], "float32"], ["n", [], "int64"]]}, {name: np.zeros((1, 3))}
+    )
     with pytest.raises(LandscapeError, match=r"incomplete level file|packed mask of 20 weights"):
         read_level(file)
 
 
 def test_other_formats_are_named(file):
     file.write_bytes(object_image(SPEC, Point(weights(random_mask()))))
-    with pytest.raises(LandscapeError, match="is a landscape-object file; expected landscape-level"):
+    with pytest.raises(
+        LandscapeError, match="is a landscape-object file; expected landscape-level"
+    ):
         read_level(file)
     file.write_bytes(level_image(level()))
-    with pytest.raises(LandscapeError, match="is a landscape-level file; expected landscape-object"):
+    with pytest.raises(
+        LandscapeError, match="is a landscape-level file; expected landscape-object"
+    ):
         read_object(file)
 
 

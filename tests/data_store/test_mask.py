@@ -58,6 +58,21 @@ def test_a_mask_prunes_only_prunable_weights():
         Mask(SPEC, PRUNABLE, kept)
 
 
+@pytest.mark.parametrize("prunable", [("w3",), ("w1", "w1.weight"), ("",)])
+def test_what_is_prunable_must_be_a_parameter(prunable):
+    match = f"^prunable tensor '{prunable[-1]}' is not among the parameters$"
+    with pytest.raises(LandscapeError, match=match):
+        Mask(SPEC, prunable, np.ones(14, bool))
+
+
+def test_density_is_unknown_where_the_prunable_tensors_are_empty():
+    spec = ParamSpec(("w", "b"), ((0, 3), (2,)))
+    mask = Mask.dense(spec, ("w",))
+    assert (mask.prunable_size, mask.kept_size) == (0, 0)
+    assert math.isnan(mask.density)
+    assert Mask.unpack(spec, ("w",), mask.packed()).kept.all()
+
+
 @given(BITS)
 def test_unpack_inverts_pack(bits):
     mask = mask_of(bits)

@@ -96,6 +96,15 @@ def test_a_spec_has_one_shape_per_unique_name(names, shapes, match):
         ParamSpec(names, shapes)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "int64", "bfloat16", "<f4", ""])
+def test_parameters_are_of_single_or_double_precision(dtype):
+    match = f"^parameters are {dtype!r}; expected float32 or float64$"
+    with pytest.raises(LandscapeError, match=match):
+        ParamSpec(("w",), ((2,),), dtype)
+    with pytest.raises(LandscapeError, match=match):
+        ParamSpec.from_json({"names": ["w"], "shapes": [[2]], "dtype": dtype})
+
+
 @pytest.mark.parametrize(
     ("other", "words"),
     [

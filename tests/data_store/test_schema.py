@@ -76,9 +76,7 @@ def test_a_name_the_schema_does_not_have(coords, values, name):
 def test_a_missing_variable():
     with pytest.raises(
         LandscapeError,
-        match=re.escape(
-            "a probe dataset needs 'status' over ('pair',); it has loss, pair, alpha"
-        ),
+        match=re.escape("a probe dataset needs 'status' over ('pair',); it has loss, pair, alpha"),
     ):
         SCHEMA.build(COORDS, {"loss": VALUES["loss"]})
     with pytest.raises(LandscapeError, match=r"needs 'pair' over .*; it has nothing$"):

@@ -65,7 +65,9 @@ def test_opening_again_changes_nothing(store):
 
 
 def test_stores_differ_in_their_ids(tmp_path):
-    ids = {json.loads((open_store(tmp_path / n).root / "store.json").read_text())["id"] for n in "ab"}
+    ids = {
+        json.loads((open_store(tmp_path / n).root / "store.json").read_text())["id"] for n in "ab"
+    }
     assert len(ids) == 2
 
 
@@ -127,9 +129,9 @@ def test_a_missing_store_is_not_made_unless_asked(tmp_path):
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        ('{"format": "landscape-store", "version": [2, 0]}', r"is of format version 2; this version "
-         "reads up to 1: update landscape$"),
-        ('{"format": "landscape-run", "version": [1, 0]}', "says 'landscape-run'; expected 'landsc"),
+        ('{"format": "landscape-store", "version": [2, 0]}',
+         "is of format version 2; this version reads up to 1: update landscape$"),
+        ('{"format": "landscape-run", "version": [1, 0]}', "says 'landscape-run'; expected 'land"),
         ("", "store.json is damaged: it is no landscape-store manifest$"),
         ("{", "is damaged: it is no landscape-store manifest"),
         ("[]", "is damaged: it is no landscape-store manifest"),
@@ -225,7 +227,7 @@ def test_a_gap_in_the_levels_is_said(copy):
     layout.level_file(copy.root, "imp", 1).unlink()
     assert copy["imp"].levels == [0, 2]
     assert copy["imp"]["last"].address == "imp@2"
-    with pytest.raises(UsageError, match="^run 'imp' has no level 1; finished: 0, 2$"):
+    with pytest.raises(UsageError, match=r"^run 'imp' has no level 1; finished: 0, 2$"):
         copy["imp"][1]
 
 
@@ -257,7 +259,7 @@ def test_a_run_knows_its_settings(small_store):
 def test_a_name_is_taken_once(store):
     store.create("imp", MANIFEST)
     before = content(store.root)
-    with pytest.raises(LandscapeError, match="^run 'imp' exists already in "):
+    with pytest.raises(LandscapeError, match=r"^run 'imp' exists already in "):
         store.create("imp", {**MANIFEST, "other": 1})
     assert content(store.root) == before
 
@@ -272,7 +274,9 @@ def test_a_run_of_a_wrong_name_is_not_made(store, name):
 
 def test_a_damaged_run_manifest_is_named(copy):
     layout.run_manifest(copy.root, "imp").write_text("{")
-    with pytest.raises(LandscapeError, match=r"imp/run\.json is damaged: it is no landscape-run man"):
+    with pytest.raises(
+        LandscapeError, match=r"imp/run\.json is damaged: it is no landscape-run man"
+    ):
         copy["imp"].description  # noqa: B018
 
 
@@ -348,7 +352,9 @@ def test_training_is_the_curve_of_one_run(small_store):
 
 
 def test_results_of_an_empty_store(store):
-    with pytest.raises(LandscapeError, match="^no stored barrier result matches no condition; see"):
+    with pytest.raises(
+        LandscapeError, match=r"^no stored barrier result matches no condition; see"
+    ):
         store.results("barrier")
 
 
@@ -357,5 +363,7 @@ def test_importing_a_store_is_light():
         "import sys; from landscape.data_store.store import open_store; "
         "print(*[m for m in ('torch', 'xarray', 'pandas', 'h5py', 'numpy') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     assert done.stdout.split() == []

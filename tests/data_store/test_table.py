@@ -1,6 +1,7 @@
 """Table and the errors it raises: names to objects, imported on first use."""
 
 import sys
+from collections.abc import Mapping
 
 import pytest
 
@@ -24,7 +25,7 @@ def table(tmp_path, monkeypatch):
     sys.modules.pop("table_subject", None)
 
 
-def test_a_table_is_a_mapping_of_entries(table):
+def test_names_and_entries(table):
     assert list(table) == ["circle", "circus", "ring"]
     assert len(table) == 3
     assert table["circle"].summary == "a round one"
@@ -33,7 +34,9 @@ def test_a_table_is_a_mapping_of_entries(table):
     assert "circle" in table
     assert "square" not in table
     assert 3 not in table
-    assert dict(table.items())["circle"] is table["circle"]
+    assert [name for name, _ in table.items()] == list(table)
+    assert all(table[name] is entry for name, entry in table.items())
+    assert not isinstance(table, Mapping)  # a wrong name is a UsageError, which no Mapping raises
 
 
 def test_nothing_is_imported_before_it_is_asked_for(table):

@@ -87,7 +87,15 @@ def test_train_then_everything_else(call: Call, tmp_path: Path) -> None:
 
     code, out, _ = call("barrier", "r", "--points", 5, "--store", store)
     assert code == 0
-    for word in ("r@0 r@1", "r@1 r@2", "loss barrier", "error barrier", "increase", "train", "test"):
+    for word in (
+        "r@0 r@1",
+        "r@1 r@2",
+        "loss barrier",
+        "error barrier",
+        "increase",
+        "train",
+        "test",
+    ):
         assert word in out
     code, out, _ = call("barrier", "r@0", "r@1", "--points", 5, "--store", store, "--json")
     ds = json.loads(out)

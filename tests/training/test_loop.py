@@ -333,6 +333,30 @@ def test_noise_is_a_function_of_the_seed_and_leaves_the_global_generator_alone()
     assert outcome(other) != outcomes[0]
 
 
+def dropped(config: RunConfig, level: int) -> list[tuple[bool, ...]]:
+    """What dropout removes in every step of a level."""
+    seen: list[tuple[bool, ...]] = []
+
+    def listen(drop: nn.Module, _inputs: object, outputs: Tensor) -> None:
+        if drop.training:
+            seen.append(tuple((outputs == 0).reshape(-1).tolist()))
+
+    module = nn.Sequential(nn.Dropout(0.5), nn.Linear(6, 3))
+    module[0].register_forward_hook(listen)
+    list(training(config, level=level, module=module).run())
+    return seen
+
+
+def test_noise_has_a_stream_per_seed_level_and_interval() -> None:
+    first = dropped(settings(), level=1)
+    assert len(first) == len(set(first)) == 24
+    assert dropped(settings(lr=0.5), level=1) == first
+    for config, level in ((settings(), 2), (settings(seed=1), 1)):
+        assert not set(dropped(config, level)) & set(first)
+    # a level that starts later has the noise of the intervals that are left
+    assert dropped(settings(rewind_step=10), level=1) == first[10:]
+
+
 def test_dropout_is_on_in_training_and_off_in_evaluation() -> None:
     modes: list[tuple[bool, bool]] = []
     module = noisy()

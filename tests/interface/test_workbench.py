@@ -1,0 +1,446 @@
+"""The workbench: a question is computed once, and anew when anything it depends on changes."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+import struct
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+import landscape
+from landscape.analysis import barrier as barrier_module
+from landscape.analysis.evaluator import Evaluator
+from landscape.data_store import layout
+from landscape.data_store.errors import LandscapeError, UsageError
+from landscape.data_store.results import content_digest, record_of
+from landscape.data_store.schemas import BARRIER
+from landscape.data_store.store import Store
+from landscape.subject import Context
+from landscape.training.task import Split, Task
+from landscape.training.tasks import digits
+from landscape.workbench import analyse
+from tests.support.runs import SMALL
+
+NETS = """
+from collections import OrderedDict
+import torch
+from torch import nn
+
+def net(activation, hidden=20):
+    return nn.Sequential(OrderedDict([
+        ("flatten", nn.Flatten()), ("fc1", nn.Linear(64, hidden)), ("act", activation),
+        ("fc2", nn.Linear(hidden, 10)),
+    ]))
+
+def relu():
+    return net(nn.ReLU())
+
+def tanh():
+    return net(nn.Tanh())
+
+class swapped(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc2, self.fc1 = nn.Linear(10, 10), nn.Linear(64, 10)
+
+    def forward(self, x):
+        return self.fc2(torch.relu(self.fc1(x.flatten(1))))
+
+class Shuffled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = net(nn.ReLU())
+        self.register_buffer("order", torch.randperm(64))
+
+    def forward(self, x):
+        return self.inner(x.flatten(1)[:, self.order])
+"""
+
+
+@pytest.fixture
+def store(small_store, tmp_path) -> Store:
+    """A copy of the small store without any result."""
+    root = tmp_path / "store"
+    shutil.copytree(small_store.root, root, ignore=shutil.ignore_patterns("results", "index*"))
+    return landscape.open(root)
+
+
+@pytest.fixture
+def nets(tmp_path) -> str:
+    path = tmp_path / "nets.py"
+    path.write_text(NETS)
+    return str(path)
+
+
+@pytest.fixture
+def evaluations(monkeypatch) -> list[str]:
+    """The split of every evaluation since the last look."""
+    made: list[str] = []
+    plain = Evaluator.evaluate
+
+    def counted(self, anchors, coefficients, *, split):
+        made.append(split)
+        return plain(self, anchors, coefficients, split=split)
+
+    monkeypatch.setattr(Evaluator, "evaluate", counted)
+    return made
+
+
+def results(store) -> dict[Path, int]:
+    """Result files and when they were written."""
+    return {p: p.stat().st_mtime_ns for p in layout.results(store.root).rglob("*.nc")}
+
+
+def ask(store, *points, **settings) -> xr.Dataset:
+    return landscape.ask("barrier", *points, store=store, **{"points": 5, **settings})
+
+
+def test_a_question_is_computed_once(store, evaluations):
+    first = ask(store, "imp@0", "imp@1")
+    assert evaluations == ["train", "test"]
+    files = results(store)
+    assert len(files) == 1
+    run = store["imp"]
+    for again in (
+        ask(store, "imp@0", "imp@1"),
+        ask(store, "im@first", "imp@1"),
+        ask(store, run[0], run[1]),
+        ask(None, run[0], run[1]),
+        ask(store, "imp@0", run[1], bn=None, splits=["train", "test"]),
+    ):
+        xr.testing.assert_identical(again, first)
+    assert evaluations == ["train", "test"]
+    assert results(store) == files
+
+
+def test_a_stored_answer_is_the_computed_one(store):
+    computed = ask(store, "imp@0", "imp@1")
+    stored = ask(landscape.open(store.root), "imp@0", "imp@1")
+    assert stored.loss.values.tobytes() == computed.loss.values.tobytes()
+    BARRIER.validate(stored)
+
+
+def other_task(change) -> Task:
+    """The digits with something changed."""
+    task = digits()
+    train = task.splits["train"]
+    inputs, targets = train.inputs.clone(), train.targets.clone()
+    change(inputs, targets)
+    return Task("digits", {**task.splits, "train": Split(inputs, targets)})
+
+
+def test_any_changed_ingredient_is_a_new_question(store, nets, evaluations, monkeypatch):
+    relu, tanh = f"{nets}:relu", f"{nets}:tanh"
+    ends = ("imp@0", "imp@1")
+    task = digits()
+    questions = [
+        (ends, {}),
+        (("imp@1", "imp@0"), {}),
+        (("imp@0", "imp@2"), {}),
+        (("imp@0", "imp@1.rewind"), {}),
+        (("imp@0", "random@1"), {}),
+        (ends, {"points": 6}),
+        (ends, {"splits": ("train",)}),
+        (ends, {"splits": ("test", "train")}),
+        (ends, {"refine": True}),
+        (ends, {"refine": True, "tolerance": 0.1}),
+        (ends, {"bn": "first"}),
+        (ends, {"bn": "recompute"}),
+        (ends, {"model": relu}),
+        (ends, {"model": tanh}),
+        (ends, {"task": other_task(lambda x, _: x[7, 0, 3, 3].add_(0.25))}),
+        (ends, {"task": other_task(lambda _, y: y[7].fill_((y[7] + 1) % 10))}),
+        (ends, {"task": replace(task, loss=lambda o, t: task.loss(2 * o, t))}),
+    ]
+    for number, (points, settings) in enumerate(questions, start=1):
+        evaluations.clear()
+        ask(store, *points, **settings)
+        assert evaluations, f"{settings} of {points} was answered from another question"
+        assert len(results(store)) == number
+        evaluations.clear()
+        ask(store, *points, **settings)
+        assert not evaluations
+    newer = replace(barrier_module.ANALYSIS, schema=replace(BARRIER, version=(1, 99)))
+    monkeypatch.setattr(barrier_module, "ANALYSIS", newer)
+    ask(store, *ends)
+    assert evaluations
+
+
+def saved(path, module) -> str:
+    torch.save(module.state_dict(), path)
+    return str(path)
+
+
+def made(nets, name, seed):
+    """The network of a factory of `NETS`, drawn from a seed."""
+    scope: dict = {}
+    exec(Path(nets).read_text(), scope)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return scope[name]()
+
+
+@pytest.mark.parametrize("head", ["drawn", "zero in the first", "zero in the second"])
+def test_trap_a_cache_hit_for_another_model(store, nets, tmp_path, head):
+    """Same files, same shapes, another activation; a zero head hides it at one end."""
+    ends = [made(nets, "relu", seed) for seed in (0, 1)]
+    zeroed = {"zero in the first": 0, "zero in the second": 1}.get(head)
+    if zeroed is not None:
+        torch.nn.init.zeros_(ends[zeroed].fc2.weight)
+        torch.nn.init.zeros_(ends[zeroed].fc2.bias)
+    paths = [saved(tmp_path / f"{i}.pt", end) for i, end in enumerate(ends)]
+    relu, tanh = (
+        ask(store, *paths, task="digits", model=f"{nets}:{name}") for name in ("relu", "tanh")
+    )
+    assert len(results(store)) == 2
+    between = slice(1, -1)
+    assert (relu.loss.values != tanh.loss.values)[..., between].all()
+    x, y = digits().splits["test"].inputs, digits().splits["test"].targets
+    for name, ds in (("relu", relu), ("tanh", tanh)):
+        net = made(nets, name, 0)
+        middle = [
+            torch.lerp(*pair, 0.5) for pair in zip(*(e.parameters() for e in ends), strict=True)
+        ]
+        with torch.no_grad():
+            for parameter, value in zip(net.parameters(), middle, strict=True):
+                parameter.copy_(value)
+            want = torch.nn.functional.cross_entropy(net(x), y).item()
+        assert ds.loss.sel(split="test", alpha=0.5).item() == pytest.approx(want, rel=1e-5)
+
+
+def test_the_ends_have_the_losses_the_run_recorded(store):
+    ds = ask(store, "imp")
+    for pair, (a, b) in enumerate(((0, 1), (1, 2))):
+        for level, alpha in ((a, 0.0), (b, 1.0)):
+            metrics = store["imp"][level].metrics
+            for split in ("train", "test"):
+                point = ds.isel(pair=pair).sel(split=split, alpha=alpha)
+                assert point.loss.item() == pytest.approx(metrics[f"{split}_loss"], rel=1e-6)
+                assert point.error.item() == metrics[f"{split}_error"]
+
+
+def test_a_network_is_built_as_its_run_built_it(tmp_path, nets):
+    """What a constructor draws into buffers that are never trained is part of the function."""
+    store, model = landscape.open(tmp_path / "seeded"), f"{nets}:Shuffled"
+    small = {**SMALL, "model": model, "levels": 2, "iterations": 20, "snapshots": ()}
+    for seed in (0, 5):
+        run = landscape.train(store=store, name=f"shuffled-{seed}", seed=seed, **small)
+        ds = ask(store, run.name, model=model)
+        got = ds.loss.sel(split="test", alpha=0.0).item()
+        assert got == pytest.approx(run[0].metrics["test_loss"], rel=1e-6)
+
+
+def test_a_run_alone_means_its_successive_levels(store):
+    told = []
+    context = Context(store)
+    whole = analyse("barrier", ["imp"], {"points": 5}, context, lambda *n: told.append(n))
+    assert whole.pair.values.tolist() == ["imp@0 imp@1", "imp@1 imp@2"]
+    assert whole.level_a.values.tolist() == [0, 1]
+    assert whole.level_b.values.tolist() == [1, 2]
+    assert whole.run.values.tolist() == ["imp", "imp"]
+    assert told == [(1, 2), (2, 2)]
+    for pair, ends in enumerate((("imp@0", "imp@1"), ("imp@1", "imp@2"))):
+        alone = ask(store, *ends)
+        for name in BARRIER.variables:
+            if name in alone:
+                assert whole[name].values[pair : pair + 1].tobytes() == alone[name].values.tobytes()
+    assert len(results(store)) == 2
+    chain = ask(store, "imp@0", "imp@1", "imp@2")
+    xr.testing.assert_identical(chain, whole)
+    mixed = ask(store, "imp@0.init", "imp")
+    assert mixed.pair.values.tolist()[0] == "imp@0.init imp@0"
+
+
+def test_too_few_checkpoints(store):
+    with pytest.raises(UsageError, match="barrier needs at least 2 checkpoints, got 1; give"):
+        ask(store, "imp@0")
+    with pytest.raises(UsageError, match="overlap needs at least 2 checkpoints, got 0"):
+        landscape.ask("overlap", store=store)
+
+
+def test_wrong_names(store):
+    with pytest.raises(UsageError, match="unknown analysis 'barier'; did you mean 'barrier'"):
+        landscape.ask("barier", "imp", store=store)
+    with pytest.raises(UsageError, match="unknown setting 'point'; did you mean 'points'"):
+        landscape.ask("barrier", "imp", store=store, point=3)
+    with pytest.raises(UsageError, match="points is 2; it must be at least 3"):
+        ask(store, "imp", points=2)
+    with pytest.raises(UsageError, match="no split 'valid'; this task has train, validation, test"):
+        ask(store, "imp", splits=("valid",))
+    assert not results(store)
+
+
+def test_the_same_weights_under_another_address_are_relabelled(store, evaluations):
+    first = ask(store, "imp@0", "imp@1")
+    evaluations.clear()
+    again = ask(store, "imp@0", "imp@1.mask")
+    assert not evaluations
+    assert again.pair.values.tolist() == ["imp@0 imp@1.mask"]
+    assert again.pair.attrs == first.pair.attrs
+    xr.testing.assert_identical(
+        again.drop_vars("pair").drop_attrs(), first.drop_vars("pair").drop_attrs()
+    )
+    BARRIER.validate(again)
+    assert content_digest(again) == again.attrs["content_sha256"]
+    path = layout.level_file(store.root, "imp", 1)
+    copied = ask(store, "imp@0", path)
+    assert not evaluations
+    assert copied.pair.values.tolist() == [f"imp@0 {path}"]
+    assert copied.level_b.values.tolist() == [1]
+    assert len(results(store)) == 1
+    assert ask(store, "imp@0", "imp@1").pair.values.tolist() == ["imp@0 imp@1"]
+
+
+RECORD = {
+    *("kind", "schema_version", "inputs", "task", "model", "settings", "seconds", "created"),
+    *("data", "batch_size", "landscape", "torch", "numpy", "python", "platform", "device"),
+    *("threads", "cpu_capability"),
+}
+
+
+def test_a_record_says_all_that_made_the_result(store):
+    ds = ask(store, "imp@0", "imp@1.rewind", bn="first")
+    record = record_of(ds)
+    assert set(record) == RECORD
+    assert (record["kind"], record["schema_version"]) == ("barrier", [*BARRIER.version])
+    run, task = store["imp"], digits()
+    assert [i["address"] for i in record["inputs"]] == ["imp@0", "imp@1.rewind"]
+    assert [i["digest"] for i in record["inputs"]] == [run[0].digest, run[1, "rewind"].digest]
+    assert [i["level"] for i in record["inputs"]] == [0, 1]
+    assert [i["part"] for i in record["inputs"]] == ["final", "rewind"]
+    assert [i["density"] for i in record["inputs"]] == [run[0].density, run[1].density]
+    assert (record["task"], record["model"]) == ("digits", "mlp:64-20-10")
+    assert record["data"]["digest"] == task.digest
+    assert record["data"]["network"] == "mlp:64-20-10"
+    assert record["data"]["examples"] == {name: len(split) for name, split in task.splits.items()}
+    assert record["settings"] == {
+        "points": 5,
+        "splits": ["train", "test"],
+        "refine": False,
+        "tolerance": 1e-3,
+        "bn": "first",
+    }
+    assert record["torch"] == torch.__version__
+    assert record["landscape"]
+    assert record["device"]
+    assert record["seconds"] >= 0
+    assert record["created"].endswith("+00:00")
+    row = store.catalog().iloc[0]
+    assert (row["kind"], row["task"], row["inputs"]) == ("barrier", "digits", "imp@0 imp@1.rewind")
+
+
+def test_the_record_of_an_analysis_without_a_loss(store):
+    record = record_of(landscape.overlap("imp@1", "random@1", store=store))
+    assert set(record) == RECORD - {
+        *("data", "batch_size", "torch", "numpy", "python", "platform", "device"),
+        *("threads", "cpu_capability"),
+    }
+    assert record["settings"] == {}
+    assert len(results(store)) == 1
+
+
+def test_an_answer_without_a_store_is_sealed_and_kept_nowhere(nets, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    ds = ask(None, made(nets, "relu", 0), made(nets, "relu", 1), task="digits")
+    assert sorted(tmp_path.rglob("*")) == before
+    record = record_of(ds)
+    assert record["model"] == "Sequential"
+    assert [i["address"] for i in record["inputs"]] == ["state-dict", "state-dict"]
+    assert record["inputs"][0]["level"] is None
+    assert content_digest(ds) == ds.attrs["content_sha256"]
+
+
+def idx(path: Path, array: np.ndarray) -> None:
+    """An IDX file of unsigned bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    head = struct.pack(f">I{array.ndim}I", 0x0800 + array.ndim, *array.shape)
+    path.write_bytes(gzip.compress(head + array.astype(np.uint8).tobytes()))
+
+
+def test_changed_data_are_refused_but_stored_answers_stay(store, tmp_path):
+    rng, folder = np.random.default_rng(0), tmp_path / "data"
+    images = {part: rng.integers(0, 256, (n, 28, 28)) for part, n in (("train", 60), ("t10k", 20))}
+    for part, pictures in images.items():
+        idx(folder / "mnist" / f"{part}-images-idx3-ubyte.gz", pictures)
+        idx(folder / "mnist" / f"{part}-labels-idx1-ubyte.gz", np.arange(len(pictures)) % 10)
+    small = {"task": "mnist", "model": "mlp:784-5-10", "levels": 2, "iterations": 4}
+    small |= {"validation_size": 10, "batch_size": 10, "eval_every": 4}
+    landscape.train(store=store, name="mnist", data=folder, **small)
+    stored = ask(store, "mnist", data=folder)
+    images["t10k"][3, 5, 5] ^= 1
+    idx(folder / "mnist" / "t10k-images-idx3-ubyte.gz", images["t10k"])
+    with pytest.raises(LandscapeError, match="data of task 'mnist' are not those run 'mnist' was"):
+        ask(store, "mnist", data=folder, points=6)
+    xr.testing.assert_identical(ask(store, "mnist", data=folder), stored)
+    xr.testing.assert_identical(ask(store, "mnist", data=tmp_path / "nowhere"), stored)
+
+
+def edited(store, name, **config) -> None:
+    """Rewrite the manifest of a run of a copied store, for a run nobody trained."""
+    path = layout.run_manifest(store.root, name)
+    manifest = json.loads(path.read_text())
+    data = config.pop("data", None)
+    manifest["config"] |= config
+    if data:
+        manifest["data"]["digest"] = data
+    path.write_text(json.dumps(manifest))
+
+
+def test_two_runs_that_disagree_are_refused_until_one_is_named(store):
+    edited(store, "random", task="mnist")
+    with pytest.raises(LandscapeError, match="'imp' has task 'digits' and run 'random' 'mnist'; g"):
+        ask(store, "imp@0", "random@1")
+    named = ask(store, "imp@0", "random@1", task="digits")
+    edited(store, "random", task="digits", model="lenet-300-100")
+    with pytest.raises(LandscapeError, match="'random' has model 'lenet-300-100' and run 'imp' 'm"):
+        ask(store, "random@1", "imp@0")
+    edited(store, "random", model="mlp:64-20-10", data="0" * 64)
+    with pytest.raises(LandscapeError, match=r"trained on different data .* give --task"):
+        ask(store, "imp@0", "random@1")
+    xr.testing.assert_identical(ask(store, "imp@0", "random@1", task="digits"), named)
+
+
+def test_a_run_of_somebodys_code_runs_it_only_if_given_again(tmp_path, nets, evaluations):
+    store, model = landscape.open(tmp_path / "store"), f"{nets}:relu"
+    small = {**SMALL, "model": model, "levels": 2, "iterations": 5, "snapshots": ()}
+    landscape.train(store=store, name="mine", **small)
+    with pytest.raises(UsageError, match=r"was trained with --model .*relu; a store runs no code"):
+        ask(store, "mine")
+    computed = ask(store, "mine", model=model)
+    evaluations.clear()
+    xr.testing.assert_identical(ask(store, "mine", model=model), computed)
+    assert not evaluations
+    Path(nets).write_text("raise SystemExit('this code was run')")
+    with pytest.raises(UsageError, match=f"give --model {model} again"):
+        ask(store, "mine", points=6)
+    kept = store.results("barrier", run="mine")
+    assert kept.loss.values.tobytes() == computed.loss.values.tobytes()
+    assert landscape.overlap("mine", store=store).kept_b.values[0, 0] > 0
+
+
+def test_a_model_that_orders_its_tensors_otherwise_is_refused(tmp_path, nets):
+    """A flat vector of the same length would be read as other tensors."""
+    store = landscape.open(tmp_path / "store")
+    small = {**SMALL, "model": "mlp:64-10-10", "levels": 2, "iterations": 5, "snapshots": ()}
+    landscape.train(store=store, name="plain", **small)
+    with pytest.raises(LandscapeError, match=r"swapped and plain@0 hold different .* the order of"):
+        ask(store, "plain", model=f"{nets}:swapped")
+    with pytest.raises(
+        LandscapeError, match=r"'fc1.weight' is \(20, 64\) in the first and \(10, 64"
+    ):
+        ask(store, "plain", model=f"{nets}:relu")
+
+
+def test_more_precision_may_be_asked_for(store, nets):
+    single = ask(store, "imp@0", "imp@1", model=made(nets, "relu", 0))
+    double = ask(store, "imp@0", "imp@1", model=made(nets, "relu", 0).double())
+    np.testing.assert_allclose(single.loss, double.loss, rtol=1e-6)
+    assert (single.loss != double.loss).any()
