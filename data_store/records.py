@@ -24,7 +24,9 @@ class RunConfig:
     task: str = option("digits", "data set and loss", listed="tasks")
     model: str = option("lenet-300-100", "network", listed="models")
     levels: int = option(12, "levels to train, the dense level 0 included", min=1, max=9999)
-    seed: int = option(0, "seed of initialisation, data order and random masks", min=0)
+    seed: int = option(
+        0, "seed of initialisation, data order and random masks", min=0, max=2**63 - 1
+    )
     criterion: str = option("magnitude", "what is pruned", listed="criteria")
     scope: str = option(
         "layer", "compare scores in each layer, or globally", choices=("layer", "global")

@@ -142,7 +142,10 @@ def query(root: Path, kind: str, where: Mapping[str, Any]) -> xr.Dataset:
 
 
 def join(parts: Sequence[xr.Dataset]) -> xr.Dataset:
-    """Datasets of one kind along ``pair``; points that one of them lacks are NaN."""
+    """Datasets of one kind along ``pair``; points that one of them lacks are NaN.
+
+    The record of several holds theirs, in order, as ``results``.
+    """
     if len(parts) == 1:
         return parts[0]
     whole = xr.concat(
@@ -161,6 +164,10 @@ def join(parts: Sequence[xr.Dataset]) -> xr.Dataset:
             absent = variable.attrs["flag_meanings"].split().index("absent")
             whole[name] = whole[name].fillna(absent).astype(variable.dtype)
             whole[name].attrs = dict(variable.attrs)
+    if all(layout.RECORD_ATTRIBUTE in part.attrs for part in parts):
+        records = [record_of(part) for part in parts]
+        record = {"kind": records[0]["kind"], "results": records}
+        whole.attrs[layout.RECORD_ATTRIBUTE] = json.dumps(record, sort_keys=True)
     return whole
 
 

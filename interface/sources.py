@@ -42,6 +42,11 @@ def task_named(name: str, data: Path | None, validation_size: int | None) -> Tas
     Raises `UsageError` or `LandscapeError` in words if there is none or it fails.
     """
     if is_factory(name):
+        if validation_size is not None:
+            raise UsageError(
+                f"validation_size is {validation_size}, but {name} makes its own splits; "
+                "leave it out"
+            )
         made = _call(name, "task")
         if not isinstance(made, Task):
             raise UsageError(

@@ -160,8 +160,10 @@ class Subject:
         if bn not in self._landscapes:
             from landscape.analysis.evaluator import Evaluator
             from landscape.sources import device_named
+            from landscape.training.task import require_fit
 
             self._require_own_data()
+            require_fit(self.module, self.task)
             self._landscapes[bn] = Evaluator(
                 self.module,
                 {name: (split.inputs, split.targets) for name, split in self.task.splits.items()},

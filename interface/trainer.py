@@ -39,7 +39,7 @@ from landscape.training.models import (
 )
 from landscape.training.network import Network
 from landscape.training.registry import CRITERIA
-from landscape.training.task import Task
+from landscape.training.task import Task, require_fit
 
 RESUME_SECONDS = 5.0
 
@@ -149,10 +149,18 @@ def prepare(config: RunConfig, task: Task, device: torch.device) -> Prepared:
     kinds = prunable_kinds(module)
     if not kinds:
         raise UsageError(f"model {config.model} has no linear or convolution layer to prune")
+    for parameter, values in module.named_parameters():
+        if not values.requires_grad:
+            raise UsageError(
+                f"parameter {parameter!r} of model {config.model} is frozen; register it as a "
+                "buffer, all parameters are trained"
+            )
+    require_fit(module, task)
     init = current_point(module, spec)
+    network = Network(module, spec, device)
     experiment = Experiment(
-        network=Network(module, spec, device),
-        task=on_device(task, device),
+        network=network,
+        task=on_device(task, network),
         config=config,
         criterion=CRITERIA.load(config.criterion),
         kinds=kinds,

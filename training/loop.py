@@ -49,8 +49,8 @@ class LevelTraining:
     +0.0), with momentum and with weight decay too.
 
     The order of the examples, and any noise of the model, are functions of (seed, level,
-    epoch) and (seed, level, step): no generator state is kept, so a captured state entered
-    again gives the same bits.
+    epoch) and (seed, level, step of the last evaluation): no generator state is kept, so a
+    captured state entered again gives the same bits.
 
     Parameters
     ----------
@@ -86,7 +86,9 @@ class LevelTraining:
         kept = torch.from_numpy(mask.kept).to(network.theta)
         self._kept = None if mask.kept.all() else kept
         self._optimizer = _optimizer(network, config)
-        self._sums = torch.zeros(3, dtype=torch.float64, device=network.device)
+        self._loss_sum = torch.zeros((), dtype=torch.float64, device=network.device)
+        self._wrong = torch.zeros((), dtype=torch.int64, device=network.device)
+        self._seen = 0
         self._order: tuple[int, torch.Tensor] = (-1, torch.empty(0, dtype=torch.int64))
 
     @property
@@ -141,10 +143,10 @@ class LevelTraining:
             group["lr"] = learning_rate(self.config, step)
         self._optimizer.step()
         with torch.no_grad():
-            self._sums[0] += losses.detach().sum()
+            self._loss_sum.add_(losses.sum())
             if self.task.is_classification:
-                self._sums[1] += (outputs.argmax(1) != targets).sum()
-            self._sums[2] += len(inputs)
+                self._wrong.add_((outputs.argmax(1) != targets).sum())
+        self._seen += len(inputs)
 
     def _batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Examples of a step: a slice of its epoch's order; the last of an epoch may be short."""
@@ -156,19 +158,20 @@ class LevelTraining:
             order = torch.randperm(len(train), generator=draws).to(self.network.device)
             self._order = (epoch, order)
         chosen = self._order[1][place * size : (place + 1) * size]
-        return train.inputs[chosen], train.targets[chosen]
+        return train.inputs.index_select(0, chosen), train.targets.index_select(0, chosen)
 
     def _evaluate(self) -> Tick:
         """Append a row to the trace."""
-        examples = self._sums[2].item()
-        known = self.task.is_classification
+        examples, known = self._seen, self.task.is_classification
         row = [float(self.step), learning_rate(self.config, self.step)]
-        row.append(self._sums[0].item() / examples if examples else _NAN)
-        row.append(self._sums[1].item() / examples if examples and known else _NAN)
+        row.append(self._loss_sum.item() / examples if examples else _NAN)
+        row.append(self._wrong.item() / examples if examples and known else _NAN)
         for name in ("validation", "test"):
             split = self.task.splits.get(name)
             row += self.network.evaluate(split, self.task) if split else (_NAN, _NAN)
-        self._sums.zero_()
+        self._loss_sum.zero_()
+        self._wrong.zero_()
+        self._seen = 0
         self._rows.append(tuple(row))
         return Tick(self.level, self.step, tuple(row), self.capture)
 
@@ -215,10 +218,12 @@ def _optimizer(network: Network, config: RunConfig) -> torch.optim.Optimizer:
     return kind([network.theta], **common)  # type: ignore[arg-type]
 
 
-def on_device(task: Task, device: torch.device) -> Task:
-    """The task with its splits moved to a device."""
-    moved = {
-        name: Split(split.inputs.to(device), split.targets.to(device))
-        for name, split in task.splits.items()
-    }
-    return Task(task.name, moved, task.loss)
+def on_device(task: Task, network: Network) -> Task:
+    """The task with its splits on the network's device, floating inputs in its dtype."""
+
+    def moved(values: torch.Tensor) -> torch.Tensor:
+        dtype = network.theta.dtype if values.is_floating_point() else None
+        return values.to(network.device, dtype)
+
+    splits = {n: Split(moved(s.inputs), moved(s.targets)) for n, s in task.splits.items()}
+    return Task(task.name, splits, task.loss)

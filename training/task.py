@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from landscape.data_store.errors import LandscapeError
+from landscape.data_store.errors import LandscapeError, UsageError
 from landscape.data_store.params import array_digest
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -135,6 +136,37 @@ def make_task(
     splits = {key: Split(*_tensors(pair)) for key, pair in given.items() if pair is not None}
     floats = splits["train"].targets.is_floating_point()
     return Task(name, splits, loss or (squared_error if floats else cross_entropy))
+
+
+def require_fit(network: nn.Module, task: Task) -> None:
+    """Try a copy of a network on two training examples of a task.
+
+    Raises `LandscapeError` if the network fails on them or changes them in place (that would
+    corrupt the data, which are views), `UsageError` if the loss is not one number per example.
+    """
+    split, trial = task.splits["train"], copy.deepcopy(network).eval()
+    dtype = next(network.parameters()).dtype
+    inputs = split.inputs[:2].clone()
+    given = inputs.to(dtype) if inputs.is_floating_point() else inputs
+    before = given.clone()
+    try:
+        with torch.no_grad():
+            losses = task.loss(trial(given), split.targets[:2])
+    except Exception as error:
+        raise LandscapeError(
+            f"the network or the loss fails on examples of task {task.name!r}, inputs of shape "
+            f"{task.input_shape}: {type(error).__name__}: {str(error).splitlines()[0]}"
+        ) from error
+    if losses.shape != (len(given),):
+        raise UsageError(
+            f"the loss of task {task.name!r} returned shape {tuple(losses.shape)} for "
+            f"{len(given)} examples; it must return one number per example"
+        )
+    if not torch.equal(given, before):
+        raise LandscapeError(
+            f"the network changes the inputs of task {task.name!r} in place; make its first "
+            "operations return new tensors"
+        )
 
 
 def _tensors(pair: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

@@ -134,14 +134,14 @@ def _print(rows: list[dict[str, Any]], out: Path, seconds: float) -> None:
         ],
         title=f"LeNet-300-100 on digits, means of {SEEDS} seeds, test data",
     )  # fmt: skip
-    last = rows[-1]
+    last, dense = rows[-1], percent(rows[0]["magnitude_accuracy"], 1)
     click.echo(
-        "\naccuracy: of the trained level, pruned by magnitude (as lottery tickets are) or at random."
+        "\naccuracy: of the trained level, pruned by magnitude (as tickets are) or at random."
         "\nbarrier:  how much the error rises on the straight line from the level before (lmc);"
         "\n          under 2 % the two solutions count as linearly connected."
         f"\nWith {percent(last['density'], 1)} of the weights, magnitude pruning reaches "
         f"{percent(last['magnitude_accuracy'], 1)} and random pruning "
-        f"{percent(last['random_accuracy'], 1)}; dense: {percent(rows[0]['magnitude_accuracy'], 1)}."
+        f"{percent(last['random_accuracy'], 1)}; dense: {dense}."
     )
     store = out / "store"
     click.echo(

@@ -436,7 +436,10 @@ def test_a_store_that_cannot_be_written_still_answers(store, read_only, index):
     assert sorted(store.root.rglob("*")) == before
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.skipif(
+    getattr(os, "geteuid", int)() != 0 or os.name == "nt",
+    reason="only root can become another user",
+)
 def test_a_store_of_another_user_still_answers(store):
     add_a_level(store)
     right = answers(store)

@@ -265,6 +265,14 @@ def test_joined_pairs_keep_their_numbers():
             assert whole[name].attrs.keys() == part[name].attrs.keys()
 
 
+def test_a_joined_dataset_carries_the_records_of_its_parts():
+    records = [record(level=level) for level in (1, 0)]
+    whole = join([seal_dataset(pair(f"pair {i}"), r) for i, r in enumerate(records)])
+    assert record_of(whole) == {"kind": "barrier", "results": records}
+    assert list(whole.attrs) == ["record"]
+    assert join([seal_dataset(pair("a"), records[0]), pair("b")]).attrs == {}
+
+
 def test_points_of_another_grid_are_unknown():
     fine, coarse = pair("a b"), pair("b c").isel(alpha=[0, 2, 4])
     for parts in ([fine, coarse], [coarse, fine]):

@@ -193,7 +193,7 @@ def test_emptiness_is_said_only_of_an_axes_without_a_point(x, y, empty):
     assert bool(ax.texts) == empty
 
 
-def test_a_bare_savefig_has_the_papers_fonts(tmp_path: Path) -> None:
+def test_a_bare_savefig_has_the_papers_fonts(tmp_path) -> None:
     with paper_figure() as figure:
         figure.subplots().set_xlabel("weights remaining (%)")
     figure.savefig(tmp_path / "bare.pdf")

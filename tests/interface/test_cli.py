@@ -53,7 +53,7 @@ def test_without_arguments_says_what_there_is(call: Call) -> None:
 
 @pytest.mark.parametrize("name", [*COMMANDS, *ANALYSES])
 def test_every_command_has_help_for_every_option(name: str, call: Call) -> None:
-    code, out, err = call(name, "--help")
+    code, _, err = call(name, "--help")
     assert (code, err) == (0, "")
     from landscape.commands.analysis import command_for
 

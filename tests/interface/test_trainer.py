@@ -437,3 +437,22 @@ def test_the_network_outside_is_not_touched(store: Store) -> None:
     before = torch.get_rng_state()
     train(store=store, name="run", **SETTINGS | {"levels": 1})
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_frozen_parameters_are_refused(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "frozen.py"
+    path.write_text(
+        "from torch import nn\n"
+        "def model():\n"
+        "    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"
+        "    net[1].bias.requires_grad_(False)\n"
+        "    return net\n"
+    )
+    with pytest.raises(UsageError, match=r"parameter '1.bias' of model .* is frozen"):
+        train(store=store, name="run", **SETTINGS | {"model": f"{path}:model"})
+    assert list(store) == []
+
+
+def test_a_validation_size_for_somebody_elses_task_is_refused(store: Store) -> None:
+    with pytest.raises(UsageError, match=r"validation_size is 5, but my\.py:task makes its own"):
+        train(store=store, name="run", **SETTINGS | {"task": "my.py:task", "validation_size": 5})

@@ -444,3 +444,11 @@ def test_more_precision_may_be_asked_for(store, nets):
     double = ask(store, "imp@0", "imp@1", model=made(nets, "relu", 0).double())
     np.testing.assert_allclose(single.loss, double.loss, rtol=1e-6)
     assert (single.loss != double.loss).any()
+
+
+def test_several_answers_carry_the_record_of_each(small_store: Store) -> None:
+    both = landscape.overlap("imp", store=small_store)
+    record = landscape.record_of(both)
+    assert record["kind"] == "overlap"
+    asked = [" ".join(i["address"] for i in one["inputs"]) for one in record["results"]]
+    assert asked == both["pair"].values.tolist() == ["imp@0 imp@1", "imp@1 imp@2"]

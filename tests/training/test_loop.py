@@ -25,7 +25,6 @@ from landscape.training.models import mlp
 from landscape.training.task import Split, Task
 from tests.support import naive
 from tests.support.experiments import (
-    CPU,
     WIDTHS,
     bits,
     doubled,
@@ -308,7 +307,7 @@ def test_a_state_captured_on_a_gpu_goes_on_there(optimizer: str) -> None:
         ready, init = experiment(config)
         network = type(ready.network)(ready.network.module, ready.network.spec, gpu)
         mask = random_mask(network.spec, tuple(ready.kinds), 0.6)
-        return LevelTraining(network, on_device(ready.task, gpu), config, mask, init, 1)
+        return LevelTraining(network, on_device(ready.task, network), config, mask, init, 1)
 
     whole = begun()
     states = [tick.capture() for tick in whole.run()]
@@ -519,8 +518,8 @@ def test_snapshots_are_the_weights_after_that_many_steps() -> None:
 
 
 def test_moving_a_task_keeps_its_content() -> None:
-    task = blobs()
-    moved = on_device(task, CPU)
+    task, network = blobs(), experiment(settings())[0].network
+    moved = on_device(task, network)
     assert moved.digest == task.digest
     assert moved.loss is task.loss
     assert moved.splits.keys() == task.splits.keys()

@@ -8,8 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from landscape.data_store.errors import LandscapeError
-from landscape.training.task import Split, Task, cross_entropy, make_task, squared_error
+from landscape.data_store.errors import LandscapeError, UsageError
+from landscape.training.task import (
+    Split,
+    Task,
+    cross_entropy,
+    make_task,
+    require_fit,
+    squared_error,
+)
+from tests.support.runs import blobs
 
 
 def pair(examples: int, classes: int = 3, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -147,3 +155,41 @@ def test_a_task_is_not_changed_by_its_digest() -> None:
     contiguous = Task("t", {"train": plain, "test": plain}, cross_entropy)
     assert task.digest == contiguous.digest
     assert torch.equal(task.splits["train"].inputs, inputs)
+
+
+class Changing(torch.nn.Linear):
+    """Rectifies its input in place."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return super().forward(inputs.relu_())
+
+
+def test_a_network_that_fits_is_left_as_it_was() -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(6, 3), torch.nn.BatchNorm1d(3)).train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    require_fit(network, blobs())
+    assert network.training
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_a_network_in_float64_fits_data_in_float32() -> None:
+    require_fit(torch.nn.Linear(6, 3).double(), blobs())
+
+
+def test_a_network_of_other_inputs_is_refused_in_words() -> None:
+    with pytest.raises(LandscapeError, match=r"fails on examples of task 'blobs', inputs of shape"):
+        require_fit(torch.nn.Linear(5, 3), blobs())
+
+
+def test_a_network_that_changes_its_inputs_is_refused_and_the_data_are_whole() -> None:
+    task = blobs()
+    before = task.splits["train"].inputs.clone()
+    with pytest.raises(LandscapeError, match="changes the inputs of task 'blobs' in place"):
+        require_fit(Changing(6, 3), task)
+    assert torch.equal(task.splits["train"].inputs, before)
+
+
+def test_a_loss_that_is_one_number_is_refused() -> None:
+    task = Task("mean", blobs().splits, torch.nn.functional.cross_entropy)
+    with pytest.raises(UsageError, match=r"returned shape \(\) for 2 examples; it must return one"):
+        require_fit(torch.nn.Linear(6, 3), task)
