@@ -11,6 +11,7 @@ import click
 from landscape.commands.figure import dataset, write
 from landscape.commands.train import training_bar
 from landscape.data_store.store import Store, open_store
+from landscape.figures.registry import FIGURES
 from landscape.options import common_options, print_json
 from landscape.printing import percent, print_table, progress
 
@@ -28,7 +29,6 @@ SETTINGS: dict[str, Any] = {
     "pruning_fraction_output": 0.2,
     "eval_every": 40,
 }
-FIGURES = ("accuracy", "early-stop", "barrier", "path", "overlap")
 
 
 @click.command(name="demo")
@@ -50,17 +50,19 @@ def command(out: Path, as_json: bool, quiet: bool) -> None:
     store = open_store(out / "store")
     _train(store, quiet)
     runs = {c: [f"{c}-{seed}" for seed in range(SEEDS)] for c in CRITERIA}
-    every = [run for of_criterion in runs.values() for run in of_criterion]
+    chosen = {
+        "accuracy": [*runs["magnitude"], *runs["random"]],
+        "early-stop": [*runs["magnitude"], *runs["random"]],
+        "barrier": [runs["magnitude"][0], runs["random"][0]],
+        "path": runs["magnitude"][:1],
+        "overlap": runs["magnitude"][:1],
+    }
     with progress(quiet) as display:
-        bar = display.add_task("measuring and drawing", total=len(FIGURES))
+        bar = display.add_task("measuring and drawing", total=len(chosen))
         drawn = []
-        for name in FIGURES:
-            chosen = (
-                every if name in ("accuracy", "early-stop", "barrier") else runs["magnitude"][:1]
-            )
-            drawn += write(
-                name, dataset(store, _kind(name), chosen), out / "figures" / name, ("pdf", "png")
-            )
+        for name, of_runs in chosen.items():
+            ds = dataset(store, FIGURES.load(name).schema.kind, of_runs)
+            drawn += write(name, ds, out / "figures" / name, ("pdf", "png"))
             display.advance(bar)
     rows = summary(store, runs)
     if as_json:
@@ -82,13 +84,6 @@ def _train(store: Store, quiet: bool) -> None:
                 train(
                     store=store, name=name, device="cpu", threads=1, listener=listener, **settings
                 )
-
-
-def _kind(figure: str) -> str:
-    """The kind of dataset a figure draws."""
-    from landscape.figures.registry import FIGURES as TABLE
-
-    return TABLE.load(figure).schema.kind
 
 
 def summary(store: Store, runs: dict[str, list[str]]) -> list[dict[str, Any]]:
