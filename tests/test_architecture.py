@@ -130,6 +130,7 @@ def test_every_figure_has_a_test() -> None:
 def test_every_module_has_a_test_file_or_a_reason() -> None:
     covered_elsewhere = {
         "analysis/landscape.py",  # a protocol and a value
+        "analysis/random_masks.py",  # test_overlap
         "data_store/layout.py",  # names only: test_store and test_catalog
         "data_store/errors.py",  # test_table
         "interface/registry.py",  # this file

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import hypergeom
 
-from landscape.analysis.overlap import OverlapSettings, mask_overlap, overlap, random_overlap
+from landscape.analysis.overlap import OverlapSettings, mask_overlap, overlap
+from landscape.analysis.random_masks import random_overlap
 from landscape.data_store.errors import LandscapeError
 from landscape.data_store.mask import Mask
 from landscape.data_store.params import ParamSpec
