@@ -132,7 +132,14 @@ class Run:
             raise UsageError(f"run {self.name!r} has no level {number}; finished: {have}")
         from landscape.data_store.level_file import read_level
 
-        return read_level(layout.level_file(self.root, self.name, int(number)))
+        path = layout.level_file(self.root, self.name, int(number))
+        level = read_level(path)
+        if level.number != number:
+            raise LandscapeError(
+                f"{path} holds level {level.number}, not {number}; it was copied or renamed: "
+                "remove it and repeat the command that trained the run"
+            )
+        return level
 
     def point(self, digest: str) -> Point:
         """A content-addressed point of the store (an init or a rewind)."""

@@ -367,3 +367,12 @@ def test_importing_a_store_is_light():
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == []
+
+
+def test_a_level_file_under_another_levels_name_is_refused(small_store, tmp_path):
+    copy = tmp_path / "store"
+    shutil.copytree(small_store.root, copy)
+    run = copy / "runs" / "imp"
+    (run / "level_0001.h5").write_bytes((run / "level_0000.h5").read_bytes())
+    with pytest.raises(LandscapeError, match=r"level_0001\.h5 holds level 0, not 1; it was copied"):
+        Store(copy)["imp"].level(1)
