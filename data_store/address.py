@@ -10,6 +10,7 @@ from landscape.data_store.errors import UsageError
 SUFFIXES = (".h5", ".pt", ".pth", ".safetensors")
 PARTS = ("final", "init", "rewind", "baseline", "ticket", "mask")
 _RUN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")  # of Windows, with any suffix
 _PART = re.compile(r"(" + "|".join(PARTS) + r"|step-[0-9]{1,12})")
 
 
@@ -39,12 +40,19 @@ class Address:
 
 def check_run_name(name: str) -> str:
     """`name`, or a `UsageError` if no run may be called so."""
-    if not _RUN.fullmatch(name) or name.endswith(SUFFIXES):
+    if not is_run_name(name):
         raise UsageError(
             f"{name!r} is no name for a run; use 1 to 64 of a-z, 0-9, '.', '_' and '-', "
-            f"beginning with a letter or digit and not ending in {', '.join(SUFFIXES)}"
+            f"beginning with a letter or digit, not ending in '.' or {', '.join(SUFFIXES)}, and no "
+            "device as con or nul"
         )
     return name
+
+
+def is_run_name(text: str) -> bool:
+    """True if a run may be called so."""
+    plain = _RUN.fullmatch(text) and not text.endswith((*SUFFIXES, "."))
+    return bool(plain) and not _DEVICE.fullmatch(text)
 
 
 def is_file_address(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""The two errors a user meets: each is one sentence and becomes an exit code."""
+"""The errors a user meets: each is one sentence and becomes an exit code."""
 
 from __future__ import annotations
 
@@ -11,6 +11,21 @@ class LandscapeError(Exception):
 
     The command line prints the message without a traceback and exits with 1.
     """
+
+
+class DamagedFile(LandscapeError):
+    """A file of the store is not what its name says: cut, flipped, foreign or renamed.
+
+    What made it can make it again; it is moved aside first, never overwritten.
+    """
+
+
+class OtherFormat(DamagedFile):
+    """A whole file of landscape, but of another format than expected: `found`."""
+
+    def __init__(self, message: str, found: str) -> None:
+        super().__init__(message)
+        self.found = found
 
 
 class UsageError(LandscapeError, ValueError):

@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from landscape.data_store.address import is_run_name
+from landscape.data_store.files import is_temporary
+
 STORE_FORMAT, STORE_VERSION = "landscape-store", (1, 0)
 RUN_FORMAT, RUN_VERSION = "landscape-run", (1, 0)
 LEVEL_FORMAT, LEVEL_VERSION = "landscape-level", (1, 0)
 OBJECT_FORMAT, OBJECT_VERSION = "landscape-object", (1, 0)
 RESUME_FORMAT, RESUME_VERSION = "landscape-resume", (1, 0)
+TICKET_FORMAT, TICKET_VERSION = "landscape-ticket", (1, 0)
 
-RESULT_SUFFIX = ".nc"
-RECORD_ATTRIBUTE, DIGEST_ATTRIBUTE = "record", "content_sha256"
+RUN_MANIFEST, RESULT_SUFFIX = "run.json", ".nc"
+RECORD_ATTRIBUTE = "record"
 
 
 def manifest(root: Path) -> Path:
@@ -47,12 +51,17 @@ def run_folder(root: Path, run: str) -> Path:
 
 def run_manifest(root: Path, run: str) -> Path:
     """Description of one run: its configuration, tensors, data and versions."""
-    return run_folder(root, run) / "run.json"
+    return run_folder(root, run) / RUN_MANIFEST
 
 
 def run_lock(root: Path, run: str) -> Path:
     """Lock held by the one process that trains a run."""
     return run_folder(root, run) / ".lock"
+
+
+def run_holder(root: Path, run: str) -> Path:
+    """Who holds the lock of a run, in words."""
+    return run_folder(root, run) / ".holder"
 
 
 def run_log(root: Path, run: str) -> Path:
@@ -84,3 +93,28 @@ def results(root: Path) -> Path:
 def result_file(root: Path, kind: str, result_id: str) -> Path:
     """File of one result."""
     return results(root) / kind / result_id[:2] / f"{result_id}{RESULT_SUFFIX}"
+
+
+def place(root: Path, path: Path) -> str:
+    """What lies at `path` in a store going by its name, empty if that is nothing of a store."""
+    if is_temporary(path.name):
+        return "temporary"
+    known = {}
+    match path.relative_to(root).parts:
+        case (_,):
+            known = {manifest(root): "store", index(root): "index"}
+        case ("runs", run, name) if is_run_name(run):
+            known = {
+                run_manifest(root, run): "run",
+                resume_file(root, run): "resume",
+                run_log(root, run): "log",
+                run_lock(root, run): "lock",
+                run_holder(root, run): "lock",
+            }
+            if level_number(name) is not None:
+                known[path] = "level"
+        case ("objects", _, _) if re.fullmatch(r"[0-9a-f]{64}", path.stem):
+            known = {object_file(root, path.stem): "object"}
+        case ("results", kind, _, _) if re.fullmatch(r"[0-9a-f]{40}", path.stem):
+            known = {result_file(root, kind, path.stem): "result"}
+    return known.get(path, "")

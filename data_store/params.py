@@ -117,17 +117,30 @@ class ParamSpec:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> ParamSpec:
-        """The spec that `to_json` wrote."""
-        return cls(
-            tuple(record["names"]),
-            tuple(tuple(int(side) for side in shape) for shape in record["shapes"]),
-            str(record["dtype"]),
-        )
+        """The spec that `to_json` wrote; raises ValueError or TypeError for a stranger's."""
+        names, shapes = tuple(record["names"]), tuple(map(tuple, record["shapes"]))
+        if not all(isinstance(name, str) and _is_text(name) for name in names):
+            raise ValueError(f"the name of a tensor is no text: {repr(names)[:200]}")
+        if not all(type(side) is int and side >= 0 for shape in shapes for side in shape):
+            raise ValueError(f"a side of a tensor is no number: {repr(shapes)[:200]}")
+        try:
+            return cls(names, shapes, str(record["dtype"]))
+        except LandscapeError as error:
+            raise ValueError(str(error)) from error
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 of names, shapes and dtype, in hex."""
         return hashlib.sha256(json.dumps(self.to_json()).encode()).hexdigest()
+
+
+def _is_text(name: str) -> bool:
+    """True if a name can be written: half a surrogate pair cannot."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def array_digest(*parts: Array | bytes | str) -> str:

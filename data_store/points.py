@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from landscape.data_store import layout
 from landscape.data_store.address import Address
-from landscape.data_store.errors import UsageError
+from landscape.data_store.errors import DamagedFile, OtherFormat, UsageError
+from landscape.data_store.files import SIZE_LIMIT
 from landscape.data_store.level_file import read_level
 from landscape.data_store.records import Checkpoint, Level, Point
 
@@ -19,7 +21,8 @@ def checkpoint(run: Run, place: Address) -> Checkpoint:
 
     ``final`` and ``step-K`` are stored in the level; ``init`` and ``rewind`` are objects of
     the store; ``ticket`` is rewind ⊙ mask, ``baseline`` the previous level's final ⊙ mask,
-    ``mask`` the final weights with the level's mask (for overlap).
+    ``mask`` the final weights with the level's mask (for overlap). An imported level may know
+    its ticket only, or nothing of where it began.
 
     Raises `UsageError` for a level or part that the run does not have.
     """
@@ -44,9 +47,9 @@ def checkpoint(run: Run, place: Address) -> Checkpoint:
 def _point(run: Run, level: Level, part: str) -> Point:
     """Weights and buffers of one part of a level."""
     if part in ("init", "rewind"):
-        return run.point(level.origins[part])
+        return _origin(run, level, part)
     if part == "ticket":
-        start = run.point(level.origins["rewind"])
+        start = _origin(run, level, part)
         return Point(level.mask.apply(start.theta), start.buffers)
     if part == "baseline":
         if level.number == 0:
@@ -54,8 +57,14 @@ def _point(run: Run, level: Level, part: str) -> Point:
                 f"{run.name}@0 has no baseline: it is the previous level's final weights on this "
                 "level's mask, so it begins at level 1"
             )
-        previous = run.level(level.number - 1).points["final"]
-        return Point(level.mask.apply(previous.theta), previous.buffers)
+        previous = run.level(level.number - 1)
+        if difference := previous.mask.spec.mismatch(level.mask.spec):
+            raise DamagedFile(
+                f"levels {previous.number} and {level.number} of run {run.name!r} "
+                f"hold different networks: {difference}; one was copied there"
+            )
+        before = previous.points["final"]
+        return Point(level.mask.apply(before.theta), before.buffers)
     name = "final" if part == "mask" else part
     if name not in level.points:
         steps = ", ".join(p for p in level.points if p != "final") or "none"
@@ -66,9 +75,37 @@ def _point(run: Run, level: Level, part: str) -> Point:
     return level.points[name]
 
 
-def file_checkpoint(path: Path) -> Checkpoint:
-    """The final weights in a level file outside a store."""
-    level = read_level(path)
+def _origin(run: Run, level: Level, part: str) -> Point:
+    """A point that a level began from; raises `UsageError` if an imported one is unknown."""
+    kept = "rewind" if part == "ticket" and part not in level.origins else part
+    if kept not in level.origins:
+        known = ", ".join(sorted(level.origins)) or "nothing"
+        raise UsageError(
+            f"{run.name}@{level.number} was imported and its {part} is unknown; of where it began "
+            f"the store knows {known}"
+        )
+    point = run.point(level.origins[kept])
+    if point.theta.shape != (level.mask.spec.size,):
+        raise DamagedFile(
+            f"{run.name}@{level.number} begins from a point of {point.theta.size} weights, but has "
+            f"{level.mask.spec.size}; it was not written by landscape"
+        )
+    return point
+
+
+def file_checkpoint(path: Path, *, limit: int = SIZE_LIMIT) -> Checkpoint:
+    """The final weights in a level file outside a store, or the weights of a ticket.
+
+    Raises as `read_level`.
+    """
+    try:
+        level = read_level(path, limit=limit)
+    except OtherFormat as error:
+        if error.found != layout.TICKET_FORMAT:
+            raise
+        from landscape.data_store.ticket_file import read_ticket
+
+        return read_ticket(path, limit=limit)[0]
     final = level.points["final"]
     return Checkpoint(
         spec=level.mask.spec,

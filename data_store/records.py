@@ -156,6 +156,9 @@ class Level:
         Digests of the ``init`` and ``rewind`` points, which are objects of the store.
     status
         ``done``, or ``diverged`` if training met a non-finite loss.
+    run
+        `landscape.data_store.store.Run.identity` of the run it belongs to, empty if it was made
+        by itself.
     """
 
     number: int
@@ -165,6 +168,7 @@ class Level:
     metrics: Mapping[str, float]
     origins: Mapping[str, str]
     status: str = "done"
+    run: str = ""
 
 
 @dataclass(frozen=True, eq=False)

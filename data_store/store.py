@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,15 +12,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landscape.data_store import layout
-from landscape.data_store.address import Address, check_run_name, parse_address
-from landscape.data_store.atomic import sweep, write_atomic
-from landscape.data_store.errors import LandscapeError, UsageError, unknown
+from landscape.data_store.address import Address, check_run_name, is_run_name, parse_address
+from landscape.data_store.errors import DamagedFile, LandscapeError, UsageError, unknown
+from landscape.data_store.files import (
+    SIZE_LIMIT,
+    read_file,
+    refuse_links,
+    sweep,
+    write_new,
+    write_over,
+)
+from landscape.data_store.manifest import manifest_bytes, read_manifest
 
 if TYPE_CHECKING:
     import pandas
     import xarray
 
+    from landscape.data_store.params import ParamSpec
     from landscape.data_store.records import Checkpoint, Level, Point, RunConfig
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -27,9 +40,17 @@ class Store:
 
     ``store["mnist-imp"]`` is a `Run` (any unique prefix will do),
     ``store["mnist-imp"][3]`` a `Checkpoint`.
+
+    Parameters
+    ----------
+    root
+        The folder.
+    size_limit
+        Largest file, and largest sum of the arrays in one, that is read, in bytes.
     """
 
     root: Path
+    size_limit: int = SIZE_LIMIT
 
     def __getitem__(self, name: str) -> Run:
         """The run called `name`, or the only one whose name begins so."""
@@ -40,13 +61,14 @@ class Store:
             if matches:
                 raise UsageError(f"run {name!r} is ambiguous: {', '.join(matches)} begin so")
             raise unknown("run", name, names)
-        return Run(self.root, name if name in names else matches[0])
+        return Run(self.root, name if name in names else matches[0], self.size_limit)
 
     def __iter__(self) -> Iterator[str]:
         """Names of all runs, sorted."""
         folder = layout.runs(self.root)
         found = folder.iterdir() if folder.is_dir() else iter(())
-        return iter(sorted(p.name for p in found if (p / "run.json").is_file()))
+        names = (p.name for p in found if (p / layout.RUN_MANIFEST).is_file())
+        return iter(sorted(filter(is_run_name, names)))
 
     def checkpoint(self, address: str) -> Checkpoint:
         """The point at ``RUN@LEVEL.PART``."""
@@ -59,33 +81,33 @@ class Store:
         """A new run with this manifest; raises `LandscapeError` if the name is taken."""
         check_run_name(name)
         path = layout.run_manifest(self.root, name)
-        if path.exists():
+        record = {"name": name, "written_by": _version(), **description}
+        content = manifest_bytes(layout.RUN_FORMAT, layout.RUN_VERSION, record)
+        if not write_new(path, content, root=self.root):
             raise LandscapeError(f"run {name!r} exists already in {self.root}")
-        record = {"format": layout.RUN_FORMAT, "version": layout.RUN_VERSION, "name": name}
-        write_atomic(path, json.dumps({**record, **description}, indent=1).encode())
-        return Run(self.root, name)
+        return Run(self.root, name, self.size_limit)
 
     def runs(self) -> pandas.DataFrame:
         """One row per run: task, model, levels, density, test error."""
         from landscape.data_store.catalog import Catalog
 
-        return Catalog(self.root).frame("runs")
+        return Catalog(self.root, self.size_limit).frame("runs")
 
     def catalog(self) -> pandas.DataFrame:
         """One row per stored result: kind, inputs, settings and where it lies."""
         from landscape.data_store.catalog import Catalog
 
-        return Catalog(self.root).frame("results")
+        return Catalog(self.root, self.size_limit).frame("results")
 
     def results(self, kind: str, **where: Any) -> xarray.Dataset:
         """All results of a kind that match, as one dataset along ``pair``.
 
         ``store.results("barrier", task="mnist", level=slice(0, 8))``; fields, conditions
-        and errors are those of `landscape.data_store.results.query`.
+        and errors are those of `landscape.data_store.query.query`.
         """
-        from landscape.data_store.results import query
+        from landscape.data_store.query import query
 
-        return query(self.root, kind, where)
+        return query(self, kind, where)
 
 
 @dataclass(frozen=True)
@@ -94,6 +116,7 @@ class Run:
 
     root: Path
     name: str
+    size_limit: int = SIZE_LIMIT
 
     @property
     def exists(self) -> bool:
@@ -103,14 +126,46 @@ class Run:
     @property
     def description(self) -> dict[str, Any]:
         """The manifest ``run.json``: configuration, tensors, data, versions."""
-        return _read_manifest(layout.run_manifest(self.root, self.name), layout.RUN_FORMAT)
+        path = layout.run_manifest(self.root, self.name)
+        record = read_manifest(path, layout.RUN_FORMAT, layout.RUN_VERSION, root=self.root)
+        for entry in ("config", "spec", "data", "provenance", "imported"):
+            if not isinstance(record.get(entry, {}), dict):
+                raise DamagedFile(
+                    f"{path} says {record[entry]!r:.80} of its {entry}; it was not written by "
+                    "landscape"
+                )
+        return record
+
+    @property
+    def identity(self) -> str:
+        """Digest of what decides the run's numbers; every level of it states it.
+
+        Settings but the number of levels, tensors, initial weights and data: not the name, nor
+        when and where. Runs of one identity have the same levels, byte for byte.
+        """
+        record = self.description
+        settings = {k: v for k, v in record.get("config", {}).items() if k != "levels"}
+        data = record.get("data", {}).get("digest")
+        parts = [settings, record.get("spec"), record.get("init"), data]
+        parts.append(record.get("imported", {}).get("levels"))
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def is_imported(self) -> bool:
+        """True for a run made of foreign checkpoints, not trained here."""
+        return "imported" in self.description
 
     @property
     def config(self) -> RunConfig:
-        """What was asked for."""
+        """What was asked for; raises `LandscapeError` for an imported run."""
         from landscape.data_store.records import RunConfig
         from landscape.data_store.settings import from_json
 
+        if self.is_imported:
+            raise LandscapeError(
+                f"run {self.name!r} was imported: how it was trained is unknown; train a run of "
+                "its task and model under another --name"
+            )
         return from_json(RunConfig, self.description["config"])
 
     @property
@@ -119,6 +174,21 @@ class Run:
         folder = layout.run_folder(self.root, self.name)
         numbers = (layout.level_number(path.name) for path in folder.glob("level_*.h5"))
         return sorted(number for number in numbers if number is not None)
+
+    @property
+    def unbroken_levels(self) -> list[int]:
+        """`levels`, where those of a study follow each other.
+
+        Raises `LandscapeError` if one is missing between the first and the last.
+        """
+        levels = self.levels
+        missing = sorted(set(range(levels[-1] if levels else 0)) - set(levels))
+        if missing:
+            raise LandscapeError(
+                f"run {self.name!r} lacks level {', '.join(map(str, missing))} of 0 to "
+                f"{levels[-1]}: repeat the command that made it, or name the levels you mean"
+            )
+        return levels
 
     def level(self, number: int | str) -> Level:
         """A finished level; `number` may be ``"first"`` or ``"last"``."""
@@ -133,19 +203,43 @@ class Run:
         from landscape.data_store.level_file import read_level
 
         path = layout.level_file(self.root, self.name, int(number))
-        level = read_level(path)
+        level = read_level(path, root=self.root, limit=self.size_limit)
         if level.number != number:
-            raise LandscapeError(
+            raise DamagedFile(
                 f"{path} holds level {level.number}, not {number}; it was copied or renamed: "
                 "remove it and repeat the command that trained the run"
             )
+        self._require_own(path, level)
         return level
+
+    def _require_own(self, path: Path, level: Level) -> None:
+        """Raise `DamagedFile` if a level contradicts the run's manifest."""
+        stated, origins = self.description, level.origins
+        found = {"spec": level.mask.spec.to_json(), "init": origins.get("init")}
+        foreign = bool(level.run) and level.run != self.identity
+        if foreign or any(stated.get(entry, value) != value for entry, value in found.items()):
+            raise DamagedFile(
+                f"{path} is of another run, with another network, other initial weights or other "
+                "settings; it was copied here: remove it and repeat the command that made the run"
+            )
+        lacks = "init" in stated and "rewind" not in origins
+        if lacks or not all(_DIGEST.fullmatch(digest) for digest in origins.values()):
+            raise DamagedFile(
+                f"{path} does not say by digests where its level began, but {dict(origins)!r:.200}"
+                "; it was not written by landscape"
+            )
 
     def point(self, digest: str) -> Point:
         """A content-addressed point of the store (an init or a rewind)."""
         from landscape.data_store.level_file import read_object
 
-        return read_object(layout.object_file(self.root, digest))
+        if not _DIGEST.fullmatch(digest):
+            raise DamagedFile(
+                f"run {self.name!r} starts from {digest[:80]!r}, which is no digest of a point: "
+                "it was not written by landscape"
+            )
+        path = layout.object_file(self.root, digest)
+        return read_object(path, digest, root=self.root, limit=self.size_limit)
 
     def __getitem__(self, key: int | str | tuple[int | str, str]) -> Checkpoint:
         """The checkpoint of a level, or of a part of it."""
@@ -160,79 +254,92 @@ class Run:
 
     def training(self) -> xarray.Dataset:
         """The training curves of all levels; schema ``training``."""
-        from landscape.data_store.results import training
+        from landscape.data_store.curves import training
 
         return training([self])
 
-    def save_point(self, digest: str, image: bytes) -> None:
-        """Keep a content-addressed point; nothing is done if the store has it."""
+    def save_point(self, digest: str, spec: ParamSpec, point: Point) -> None:
+        """Keep a point under its digest; nothing is done if the store has it."""
+        from landscape.data_store.level_file import object_image
+
         path = layout.object_file(self.root, digest)
-        if not path.exists():
-            write_atomic(path, image)
+        if path.exists():
+            sweep(path.parent)
+        else:
+            write_new(path, object_image(spec, point), root=self.root)
 
     def save_level(self, number: int, image: bytes) -> None:
         """Keep a finished level; it is never replaced."""
         path = layout.level_file(self.root, self.name, number)
-        if path.exists():
-            if path.read_bytes() == image:
+        if path.exists() or not write_new(path, image, root=self.root):
+            if read_file(path, root=self.root, limit=self.size_limit) == image:
                 return
             raise LandscapeError(
                 f"{path} holds another level {number} already; finished levels are never replaced"
             )
-        write_atomic(path, image)
+
+    def extend(self, levels: int) -> None:
+        """State in the manifest that more levels are asked for."""
+        record = self.description
+        if levels > record["config"]["levels"]:
+            known = {k: v for k, v in record.items() if k not in ("format", "version", "sha256")}
+            known["config"] = {**record["config"], "levels": levels}
+            content = manifest_bytes(layout.RUN_FORMAT, layout.RUN_VERSION, known)
+            write_over(layout.run_manifest(self.root, self.name), content, root=self.root)
 
 
-def open_store(path: str | Path, *, create: bool = True) -> Store:
-    """The store in the folder `path`, made if it is not there.
+def open_store(path: str | Path, *, create: bool = True, size_limit: int = SIZE_LIMIT) -> Store:
+    """The store in the folder `path`, made if it is not there and `create`.
+
+    Files of more than `size_limit` bytes, stored or unpacked, are refused when they are read.
 
     Raises `LandscapeError` if `path` is a file, cannot be written, holds something else,
     or is of a newer format.
     """
     try:
-        return _opened(Path(path).expanduser(), create)
+        root = Path(path).expanduser()
+        _open(root, create)
+        return Store(root, size_limit)
     except (OSError, RuntimeError) as error:  # expanduser raises the latter
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise LandscapeError(f"cannot open the store {path}: {reason}") from error
 
 
-def _opened(root: Path, create: bool) -> Store:
-    """The store at `root`, made if it is not there and `create`."""
+def _open(root: Path, create: bool) -> None:
+    """Raise unless there is a store at `root`; make one if there is none and `create`."""
     if root.exists() and not root.is_dir():
         raise LandscapeError(f"the store path {root} is a file; give a folder")
     manifest = layout.manifest(root)
-    if manifest.exists():
-        _read_manifest(manifest, layout.STORE_FORMAT)
+    for place in (layout.runs(root), layout.objects(root), layout.results(root)):
+        refuse_links(place, root)
+    others = [p for p in _entries(root) if not p.name.startswith(".") and p != manifest]
+    if manifest.exists():  # looked for after the others: another process may be making it
+        read_manifest(manifest, layout.STORE_FORMAT, layout.STORE_VERSION, root=root)
         sweep(root)
-        return Store(root)
+        return
     if not create:
         raise LandscapeError(f"there is no store at {root}; train a run first, or give --store DIR")
-    if root.is_dir() and any(p for p in root.iterdir() if not p.name.startswith(".")):
+    if others:
         raise LandscapeError(
             f"{root} is a folder with other files and no store.json; give an empty or new folder"
         )
-    record = {
-        "format": layout.STORE_FORMAT,
-        "version": layout.STORE_VERSION,
-        "id": secrets.token_hex(16),
-    }
-    write_atomic(manifest, json.dumps(record, indent=1).encode())
-    return Store(root)
+    make_manifest(root)
 
 
-def _read_manifest(path: Path, format_name: str) -> dict[str, Any]:
-    """A JSON manifest whose format and version this program reads."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        found, major = record["format"], int(record["version"][0])
-    except OSError as error:
-        raise LandscapeError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, LookupError, TypeError, OverflowError) as error:
-        raise LandscapeError(f"{path} is damaged: it is no {format_name} manifest") from error
-    if found != format_name:
-        raise LandscapeError(f"{path} says {found!r}; expected {format_name!r}")
-    if major > 1:
-        raise LandscapeError(
-            f"{path} is of format version {major}; this version reads up to 1: update landscape"
-        )
-    known: dict[str, Any] = record
-    return known
+def make_manifest(root: Path) -> None:
+    """Say that the folder `root` is a store, unless it says so already."""
+    record = {"id": secrets.token_hex(16), "written_by": _version()}
+    content = manifest_bytes(layout.STORE_FORMAT, layout.STORE_VERSION, record)
+    write_new(layout.manifest(root), content, root=root)
+
+
+def _entries(root: Path) -> list[Path]:
+    """What lies in a folder, nothing if it is not there."""
+    return list(root.iterdir()) if root.is_dir() else []
+
+
+def _version() -> str:
+    """The version of landscape that writes."""
+    from importlib.metadata import version
+
+    return version("landscape-workbench")

@@ -17,8 +17,8 @@ from matplotlib.colors import Colormap, ListedColormap, Normalize, to_hex
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
-from landscape.data_store.atomic import write_atomic
 from landscape.data_store.errors import unknown
+from landscape.data_store.files import write_over
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -107,7 +107,7 @@ def save(
         content = BytesIO()
         with paper():
             figure.savefig(content, format=name, dpi=dpi, metadata=_UNDATED[name])
-        write_atomic(path, content.getvalue())
+        write_over(path, content.getvalue())
     return paths
 
 

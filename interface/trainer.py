@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import math
-import os
-import socket
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 from torch import nn
 
 from landscape.data_store import layout
 from landscape.data_store.address import check_run_name
-from landscape.data_store.atomic import append_line, sweep
-from landscape.data_store.errors import LandscapeError, UsageError, unknown
-from landscape.data_store.level_file import level_image, object_image
+from landscape.data_store.errors import DamagedFile, LandscapeError, UsageError, unknown
+from landscape.data_store.files import append_line, move_aside, sweep
+from landscape.data_store.level_file import level_image
+from landscape.data_store.lock import holding
 from landscape.data_store.records import TRACE_COLUMNS, Point, RunConfig
 from landscape.data_store.resume_file import load_resume, save_resume
 from landscape.data_store.settings import to_json
@@ -105,11 +103,11 @@ def train(
     place = device_named(device)
     if threads is not None and threads < 1:
         raise UsageError(f"threads is {threads}; it must be at least 1")
-    run = Run(store.root, name)
+    run = Run(store.root, name, store.size_limit)
     if run.exists:
         require_same(run, config)
     task = task_named(config.task, Path(data) if data else None, config.validation_size)
-    with only_one(run):
+    with holding(run):
         recorded = run.description["provenance"] if run.exists else provenance(place)
         count = int(recorded["threads"]) if run.exists or threads is None else threads
         with using_threads(count):
@@ -117,10 +115,10 @@ def train(
             if run.exists:
                 require_same(run, config)
                 _require_same_machine(run, ready, recorded)
+                run.extend(config.levels)
             else:
                 recorded = provenance(place)
                 store.create(name, describe(config, ready, task, recorded))
-            sweep(layout.run_folder(store.root, name))
             _train_missing(run, config, ready, listener)
     return run
 
@@ -197,33 +195,6 @@ def require_same(run: Run, config: RunConfig) -> None:
             )
 
 
-@contextmanager
-def only_one(run: Run) -> Iterator[None]:
-    """Hold the run's lock; raise `LandscapeError` naming the holder if it is taken."""
-    path = layout.run_lock(run.root, run.name)
-    holder = path.with_name(".holder")
-    lock = FileLock(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout:
-        who = holder.read_text(encoding="utf-8") if holder.exists() else "another process"
-        raise LandscapeError(
-            f"run {run.name!r} is being trained by {who}; wait for it, or use another --name"
-        ) from None
-    except OSError as error:
-        raise LandscapeError(
-            f"cannot lock {path}: {error.strerror}; give write access, or another --store"
-        ) from error
-    try:
-        with suppress(OSError):  # the name is a courtesy: a full disk speaks up where it matters
-            holder.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
-        yield
-    finally:
-        holder.unlink(missing_ok=True)
-        lock.release()
-
-
 def _require_same_machine(run: Run, ready: Prepared, recorded: dict[str, Any]) -> None:
     """Refuse other data or weights than the run began with; warn of another processor."""
     description = run.description
@@ -252,14 +223,63 @@ def _require_same_machine(run: Run, ready: Prepared, recorded: dict[str, Any]) -
 def _train_missing(run: Run, config: RunConfig, ready: Prepared, listener: Listener | None) -> None:
     """Train every level that the run does not have, lowest first."""
     keeper = _Keeper(run)
-    while missing := sorted(set(range(config.levels)) - set(run.levels)):
-        for event in imp(ready.experiment, ready.init, _resume(run, missing[0])):
+    sweep(layout.run_folder(run.root, run.name))
+    missing = _damaged(run, ready) | (set(range(config.levels)) - set(run.levels))
+    while missing:
+        for event in imp(ready.experiment, ready.init, _resume(run, min(missing))):
             keeper.keep(event)
             if listener:
                 listener(event)
-            if isinstance(event, Finished) and event.level.number + 1 in run.levels:
-                break
-    _refuse_diverged(run, config.levels - 1)
+            if isinstance(event, Finished):
+                missing.discard(event.level.number)
+                if event.level.number + 1 not in missing:
+                    break
+        else:
+            break
+    _forget_resume(run)  # a kill may have left it
+    _refuse_diverged(run, max(_asked_for(run, config)))
+
+
+def _damaged(run: Run, ready: Prepared) -> set[int]:
+    """Levels to train again because a file is damaged, which is moved aside with a warning.
+
+    A lost initial point is drawn again; a lost rewind point is made again by level 0, which
+    must come out as it was.
+    """
+    lost, origins = set(), set()
+    for number in _asked_for(run, ready.experiment.config):
+        try:
+            origins.add(run.level(number).origins["rewind"])
+        except DamagedFile as error:
+            _set_aside(run, layout.level_file(run.root, run.name, number), error)
+            lost.add(number)
+    spec = ready.experiment.network.spec
+    init = ready.init.digest(spec)
+    for digest in origins | {init}:
+        place = layout.object_file(run.root, digest)
+        try:
+            if place.exists():
+                run.point(digest)
+        except DamagedFile as error:
+            _set_aside(run, place, error)
+        if place.exists() or not run.levels:
+            continue
+        if digest == init:
+            run.save_point(init, spec, ready.init)
+        else:
+            lost.add(0)
+    return lost
+
+
+def _asked_for(run: Run, config: RunConfig) -> list[int]:
+    """The finished levels, without those of a longer run that nobody asks for now."""
+    return [number for number in run.levels if number < config.levels]
+
+
+def _set_aside(run: Run, place: Path, error: DamagedFile) -> None:
+    """Move a damaged file aside and say so."""
+    kept = move_aside(run.root, place)
+    warnings.warn(f"{error}; it is now {kept}, and made again", UserWarning, stacklevel=2)
 
 
 def _resume(run: Run, number: int) -> Resume:
@@ -269,7 +289,8 @@ def _resume(run: Run, number: int) -> Resume:
         _refuse_diverged(run, number - 1)
         previous = run.level(number - 1)
         rewind = run.point(previous.origins["rewind"])
-    state = load_resume(layout.resume_file(run.root, run.name), number)
+    place = layout.resume_file(run.root, run.name)
+    state = load_resume(place, number, run=run.identity, root=run.root, limit=run.size_limit)
     return Resume(previous, rewind, state)
 
 
@@ -277,11 +298,17 @@ def _refuse_diverged(run: Run, number: int) -> None:
     """Raise if a level diverged: nothing can be trained from it."""
     level = run.level(number)
     if level.status == "diverged":
-        step = int(level.trace.column("step")[-1])
+        step = level.trace.column("step")[-1]
         raise LandscapeError(
-            f"level {number} of run {run.name!r} diverged: its loss was not finite at step {step}; "
-            "its curve is kept; try a smaller --lr under another --name"
+            f"level {number} of run {run.name!r} diverged: its loss was not finite at step "
+            f"{step:.0f}; its curve is kept; try a smaller --lr under another --name"
         )
+
+
+def _forget_resume(run: Run) -> None:
+    """Remove the resume file, as far as the disk lets us: one of another level is passed over."""
+    with suppress(OSError):
+        layout.resume_file(run.root, run.name).unlink(missing_ok=True)
 
 
 class _Keeper:
@@ -289,6 +316,7 @@ class _Keeper:
 
     def __init__(self, run: Run) -> None:
         self._run = run
+        self._identity = run.identity
         self._saved = time.monotonic()
 
     def keep(self, event: Tick | Finished) -> None:
@@ -297,17 +325,20 @@ class _Keeper:
         if isinstance(event, Finished):
             spec = event.level.mask.spec
             for part, digest in event.level.origins.items():
-                self._run.save_point(digest, object_image(spec, event.origins[part]))
-            self._run.save_level(event.level.number, level_image(event.level))
-            layout.resume_file(root, name).unlink(missing_ok=True)
+                self._run.save_point(digest, spec, event.origins[part])
+            level = replace(event.level, run=self._identity)
+            self._run.save_level(level.number, level_image(level))
+            _forget_resume(self._run)
             return
         row = dict(zip(TRACE_COLUMNS, event.row, strict=True))
         append_line(
             layout.run_log(root, name),
             {"time": time.time(), "level": event.level} | {k: _plain(v) for k, v in row.items()},
+            root=root,
         )
         if time.monotonic() - self._saved > RESUME_SECONDS:
-            save_resume(layout.resume_file(root, name), event.level, event.capture())
+            place = layout.resume_file(root, name)
+            save_resume(place, event.level, event.capture(), run=self._identity, root=root)
             self._saved = time.monotonic()
 
 

@@ -144,7 +144,14 @@ def require_fit(network: nn.Module, task: Task) -> None:
     Raises `LandscapeError` if the network fails on them or changes them in place (that would
     corrupt the data, which are views), `UsageError` if the loss is not one number per example.
     """
-    split, trial = task.splits["train"], copy.deepcopy(network).eval()
+    split = task.splits["train"]
+    try:
+        trial = copy.deepcopy(network).eval()
+    except RuntimeError as error:  # weights that are computed, as under torch.nn.utils.prune
+        raise LandscapeError(
+            f"the network cannot be copied: {str(error).splitlines()[0]}; give one whose weights "
+            "are parameters, not the results of other tensors"
+        ) from error
     dtype = next(network.parameters()).dtype
     inputs = split.inputs[:2].clone()
     given = inputs.to(dtype) if inputs.is_floating_point() else inputs

@@ -18,12 +18,19 @@ from landscape.data_store.address import (
 from landscape.data_store.errors import UsageError
 
 FILES = (".h5", ".pt", ".pth", ".safetensors")
+DEVICES = (
+    "con",
+    "prn",
+    "aux",
+    "nul",
+    *(f"{port}{i}" for port in ("com", "lpt") for i in range(10)),
+)
 LETTERS = string.ascii_lowercase + string.digits
 NAMES = st.builds(
     lambda first, rest: first + rest,
     st.sampled_from(LETTERS),
     st.text(alphabet=LETTERS + "._-", max_size=63),
-).filter(lambda name: not name.endswith(FILES))
+).filter(lambda name: not name.endswith((*FILES, ".")) and name.partition(".")[0] not in DEVICES)
 LEVELS = st.one_of(st.sampled_from(["first", "last"]), st.integers(0, 9999))
 STEPS = st.integers(0, 10**12 - 1).map("step-{}".format)
 ADDRESSES = st.one_of(
@@ -71,7 +78,8 @@ def test_what_is_accepted_has_one_canonical_text(text):
 
 NO_NAME = (
     r"^{} is no name for a run; use 1 to 64 of a-z, 0-9, '\.', '_' and '-', beginning with a "
-    r"letter or digit and not ending in \.h5, \.pt, \.pth, \.safetensors$"
+    r"letter or digit, not ending in '\.' or \.h5, \.pt, \.pth, \.safetensors, and no device as con "
+    r"or nul$"
 )
 
 
@@ -100,6 +108,10 @@ NO_NAME = (
         ("x" * 65, "'x{65}'"),
         ("x.h5", r"'x\.h5'"),
         ("x.safetensors", r"'x\.safetensors'"),
+        ("x.", r"'x\.'"),
+        ("con", "'con'"),
+        ("nul.1", r"'nul\.1'"),
+        ("com1.x.y", r"'com1\.x\.y'"),
     ],
 )
 def test_a_wrong_name_is_refused(name, shown):
@@ -107,7 +119,9 @@ def test_a_wrong_name_is_refused(name, shown):
         check_run_name(name)
 
 
-@pytest.mark.parametrize("name", ["a", "0", "x" * 64, "a..b", "a.h5x", "a--", "con", "nul.1"])
+@pytest.mark.parametrize(
+    "name", ["a", "0", "x" * 64, "a..b", "a.h5x", "a--", "cone", "nul-1", "com"]
+)
 def test_a_right_name_is_returned(name):
     assert check_run_name(name) == name
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from landscape.data_store import layout
-from landscape.data_store.errors import LandscapeError
+from landscape.data_store.errors import DamagedFile, LandscapeError
 from landscape.data_store.image import read_image, seal
 from landscape.data_store.level_file import level_image, object_image, read_level, read_object
 from landscape.data_store.mask import Mask
@@ -277,24 +277,38 @@ def test_a_wrong_header_is_refused_or_reads_as_a_level(file, name, wrong):
 @pytest.mark.parametrize(
     ("header", "match"),
     [
-        ({"spec": "drop"}, r"is an incomplete level file: KeyError\('spec'\)"),
-        ({"spec": {"names": ["w"], "shapes": []}}, "is an incomplete level file"),
+        ({"spec": "drop"}, "is no readable landscape-level file: 'spec'"),
+        ({"spec": {"names": ["w"], "shapes": []}}, "is no readable landscape-level file: 'dtype'"),
         ({"spec": {"names": ["w"], "shapes": [], "dtype": "float32"}}, "one shape per unique name"),
         (
             {"spec": {"names": [], "shapes": [], "dtype": "float16"}},
             "are 'float16'; expected float32",
         ),
-        ({"prunable": ["w3"]}, "is an incomplete level file"),
-        ({"prunable": ["w1"]}, "is an incomplete level file"),
-        ({"points": ["final", "step-1"]}, "is an incomplete level file"),
-        ({"points": ["step-1"]}, "is an incomplete level file"),
-        ({"points": []}, "is an incomplete level file"),
-        ({"encoding": "dense"}, "is an incomplete level file"),
+        ({"prunable": ["w3"]}, "is no readable landscape-level file: .*not in"),
+        ({"prunable": ["w1"]}, r"'dense': \(1, 5\), .* entries for {'dense': \(1, 13\)"),
+        ({"prunable": ["w1", "w1", "w2", "w2"]}, r"entries for {'dense': \(1, -15\)"),
+        ({"points": ["final", "step-1"]}, r"entries for {'dense': \(2, 5\)"),
+        ({"points": ["step-1"]}, r"is an incomplete level file: KeyError\('final'\)"),
+        ({"points": []}, r"entries for {'dense': \(0, 5\)"),
+        ({"encoding": "dense"}, r"is an incomplete level file: .*\(7,\) values for 20"),
+        ({"encoding": "sparse"}, r"is an incomplete level file: KeyError\('sparse'\)"),
         ({"encoding": "drop"}, r"incomplete level file: KeyError\('encoding'\)"),
-        ({"buffers": [["x", [2], "float32"]]}, "is an incomplete level file"),
-        ({"buffers": [["x", [2], "no type"]]}, "is an incomplete level file"),
-        ({"buffers": [["x"]]}, "is an incomplete level file"),
+        ({"buffers": [["x", [2], "float32"]]}, r"entries for .*'buffers': \(1, 2\)"),
+        ({"buffers": [["x", [2], "int8"]]}, r"entries for .*'counters': \(1, 2\)"),
+        ({"buffers": [["x", [2], "no type"]]}, "is no readable landscape-level file: 'no type'"),
+        ({"buffers": [["x", [0], "S1000000000"]]}, "no readable .*: 'S1000000000'"),
+        ({"buffers": [["x", [0], "complex128"]]}, "no readable .*: 'complex128'"),
+        ({"buffers": [["x", [0], []]]}, "no readable landscape-level file"),
+        ({"buffers": [["x", [-4], "int8"], ["y", [4], "int8"]]}, r"a buffer of shape \[-4\]"),
+        ({"buffers": [["x", [0.0], "int8"]]}, r"a buffer of shape \[0.0\]"),
+        ({"buffers": [["x", [True, 0], "int8"]]}, r"a buffer of shape \[True, 0\]"),
+        ({"buffers": [["x", 0, "int8"]]}, "no readable landscape-level file"),
+        ({"buffers": [["x"]]}, "is no readable landscape-level file"),
+        ({"buffers": [["\ud800", [0], "int8"]]}, "no readable .*surrogates not allowed"),
+        ({"buffers": [[3, [0], "int8"]]}, "no readable .*has no attribute 'encode'"),
         ({"metrics": []}, "is an incomplete level file"),
+        ({"metrics": {"test_loss": "low"}}, "is an incomplete level file: ValueError"),
+        ({"metrics": {"test_loss": []}}, "is an incomplete level file: TypeError"),
         ({"origins": 3}, "is an incomplete level file"),
         ({"level": "three"}, "is an incomplete level file"),
         ({"level": float("inf")}, "is an incomplete level file"),
@@ -313,21 +327,94 @@ def test_a_claim_of_many_weights_is_refused_before_they_are_made(file, monkeypat
         spec = {"names": ["w"], "shapes": [sides], "dtype": "float32"}
         resealed(file, {"spec": spec, "prunable": prunable})
         with monkeypatch.context() as patch:
-            for name in ("zeros", "ones", "empty", "full"):
+            for name in ("zeros", "ones", "full"):
                 patch.setattr(np, name, lambda shape, *_, **__: pytest.fail(f"allocates {shape}"))
-            with pytest.raises(LandscapeError, match="is an incomplete level file"):
+            with pytest.raises(DamagedFile, match="is no readable landscape-level file: "):
                 read_level(file)
+
+
+def claiming(file, points, sides):
+    """A level of many points without a weight in them: a few hundred bytes of zeros."""
+    spec = {"names": ["w"], "shapes": [sides], "dtype": "float32"}
+    size = math.prod(sides)
+    header = {"spec": spec, "prunable": ["w"], "points": [f"step-{i}" for i in range(points)]}
+    resealed(
+        file,
+        header,
+        {
+            "values": np.zeros((points, 0), np.float32),
+            "dense": np.zeros((points, 0), np.float32),
+            "mask": np.zeros((size + 7) // 8, np.uint8),
+            "buffers": np.zeros((points, 0)),
+            "counters": np.zeros((points, 0), np.int64),
+        },
+    )
+
+
+def test_many_points_of_pruned_weights_are_refused_before_they_are_made(file, monkeypatch):
+    """All weights pruned, they take no room in the file, and each of the points 4 MB unpacked."""
+    claiming(file, 2000, (1000, 1000))
+    assert file.stat().st_size < 40_000
+    wanted = 2000 * 4 * 10**6 + 4 * 10**6
+    monkeypatch.setattr(np, "zeros", lambda *_, **__: pytest.fail("it was made"))
+    monkeypatch.setattr(np, "ones", lambda *_, **__: pytest.fail("it was made"))
+    message = f"takes {wanted} bytes unpacked; more than {2**32} is refused unless --max-size"
+    with pytest.raises(LandscapeError, match=message) as caught:
+        read_level(file)
+    assert not isinstance(caught.value, DamagedFile)
+
+
+def test_a_larger_limit_lets_more_be_made(file):
+    claiming(file, 1, (10**6,))
+    with pytest.raises(LandscapeError, match="takes 8000000 bytes unpacked; more than 7999999 is"):
+        read_level(file, limit=7_999_999)
+    with pytest.raises(LandscapeError, match="incomplete level file: KeyError"):
+        read_level(file, limit=8_000_000)  # it has no final weights
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"values": np.zeros((1, 1), np.float32)},  # would be spread over all
+        {"values": np.zeros((1, 7, 1), np.float32)},
+        {"values": np.zeros((1, 7))},
+        {"dense": np.zeros((1, 5))},
+        {"dense": np.zeros((1, 5), np.int32)},
+        {"mask": np.zeros(3, bool)},
+        {"mask": np.zeros((3, 1), np.uint8)},
+        {"values": np.zeros(7, np.float32)},
+    ],
+)
+def test_arrays_that_numpy_would_bend_are_refused(file, arrays):
+    assert int(random_mask().kept_size) == 7
+    resealed(file, {}, arrays)
+    with pytest.raises(DamagedFile, match=r"level_0003\.h5 is (no readable|an incomplete)"):
+        read_level(file)
+
+
+@pytest.mark.parametrize("digest", [5, None, [1], "../../x"])
+def test_origins_are_text_whatever_they_say(file, digest):
+    resealed(file, {"origins": {"init": digest}})
+    assert read_level(file).origins == {"init": str(digest)}
+
+
+def test_a_level_of_a_newer_version_names_it(file):
+    resealed(file, {"version": [2, 0], "written_by": "3.4"})
+    message = r"level_0003\.h5 is of format version 2 and this .* up to 1: it needs landscape 3\.4;"
+    with pytest.raises(LandscapeError, match=message) as caught:
+        read_level(file)
+    assert not isinstance(caught.value, DamagedFile)  # nobody may move it aside
 
 
 @pytest.mark.parametrize("name", ["values", "mask", "dense", "trace", "buffers", "counters"])
 def test_an_array_that_is_missing_or_misshapen_is_refused(file, name):
     resealed(file, {"buffers": [["a", [1], "float32"], ["n", [], "int64"]]}, {name: None})
-    with pytest.raises(LandscapeError, match="incomplete level file"):
+    with pytest.raises(DamagedFile, match=r"incomplete level file|no readable landscape-level"):
         read_level(file)
     resealed(
         file, {"buffers": [["a", [1], "float32"], ["n", [], "int64"]]}, {name: np.zeros((1, 3))}
     )
-    with pytest.raises(LandscapeError, match=r"incomplete level file|packed mask of 20 weights"):
+    with pytest.raises(DamagedFile, match=r"incomplete level file|no readable landscape-level"):
         read_level(file)
 
 
@@ -341,7 +428,7 @@ def test_other_formats_are_named(file):
     with pytest.raises(
         LandscapeError, match="is a landscape-level file; expected landscape-object"
     ):
-        read_object(file)
+        read_object(file, "0" * 64)
 
 
 def test_a_missing_file_is_named(file):
@@ -356,22 +443,86 @@ def test_an_object_comes_back(file, dtype):
     theta[[0, 1]] = -0.0, np.nan
     point = Point(theta, {"mean": np.ones((2, 1), dtype), "count": np.array(7, np.int64)})
     file.write_bytes(object_image(spec, point))
-    assert_same_point(read_object(file), point)
-    assert read_object(file).digest(spec) == point.digest(spec)
+    assert_same_point(read_object(file, point.digest(spec)), point)
+
+
+@pytest.mark.parametrize("change", [{"theta": 1}, {"mean": 1}, {"name": "other"}, {"spec": "w2"}])
+def test_an_object_under_another_ones_digest_is_refused(file, change):
+    """Whole files, sealed as they must be: only their content is another point's."""
+    buffers = {"mean": np.ones(2), "count": np.array(7, np.int64)}
+    point = Point(np.arange(SPEC.size, dtype=np.float32), buffers)
+    digest = point.digest(SPEC)
+    spec = ParamSpec(("w1", "b1", "loss", "w2"), SPEC.shapes) if "spec" in change else SPEC
+    other = Point(
+        point.theta + change.get("theta", 0),
+        {change.get("name", "mean"): np.ones(2) + change.get("mean", 0), "count": buffers["count"]},
+    )
+    file.write_bytes(object_image(spec, other))
+    found = other.digest(spec)[:12]
+    message = rf"level_0003\.h5 holds the point {found}, not the one it is named after; it was cop"
+    with pytest.raises(DamagedFile, match=message):
+        read_object(file, digest)
+    assert_same_point(read_object(file, other.digest(spec)), other)
+
+
+THREE = {"names": ["w"], "shapes": [[3]], "dtype": "float32"}
 
 
 @pytest.mark.parametrize(
-    "header", [{}, {"buffers": None}, {"buffers": [["a", [5], "float32"]]}, {"buffers": [[]]}]
+    ("header", "arrays", "match"),
+    [
+        ({"spec": "drop"}, {}, "is no readable landscape-object file: 'spec'"),
+        ({"buffers": "drop"}, {}, "is no readable landscape-object file: 'buffers'"),
+        ({"buffers": None}, {}, "is no readable landscape-object file"),
+        ({"buffers": [["a", [5], "float32"]]}, {}, r"entries for .*'buffers': \(1, 5\)"),
+        ({"buffers": [[]]}, {}, "is no readable landscape-object file"),
+        ({"spec": {**THREE, "shapes": [[4]]}}, {}, r"entries for {'theta': \(4,\)"),
+        ({"spec": {**THREE, "shapes": [[2**62, 2**62]]}}, {}, "entries for {'theta'"),
+        ({"spec": {**THREE, "shapes": [[-3]]}}, {}, r"is no readable landscape-object file: .*-3"),
+        ({}, {"theta": None}, "entries for {'theta'"),
+        ({}, {"theta": np.ones((3, 1), np.float32)}, "entries for {'theta'"),
+        ({}, {"theta": np.ones(3)}, r"incomplete object file: .*values that are not float32"),
+        ({}, {"extra": np.ones(3)}, "entries for {'theta'"),
+        ({}, {"counters": np.zeros((2, 0), int)}, "entries for {'theta'"),
+    ],
 )
-def test_an_incomplete_object_is_refused(file, header):
-    fixed = {"format": layout.OBJECT_FORMAT, "version": layout.OBJECT_VERSION}
-    arrays = {"theta": np.ones(3), "buffers": np.zeros((1, 0)), "counters": np.zeros((1, 0), int)}
-    file.write_bytes(seal({**fixed, **header}, arrays, compress=True))
-    with pytest.raises(LandscapeError, match="is an incomplete object file"):
-        read_object(file)
-    file.write_bytes(seal({**fixed, "buffers": []}, {}, compress=True))
-    with pytest.raises(LandscapeError, match=r"incomplete object file: KeyError\('theta'\)"):
-        read_object(file)
+def test_an_incomplete_object_is_refused(file, header, arrays, match):
+    header = {
+        "format": layout.OBJECT_FORMAT,
+        "version": layout.OBJECT_VERSION,
+        "spec": THREE,
+        "buffers": [],
+        **header,
+    }
+    plain = {
+        "theta": np.ones(3, np.float32),
+        "buffers": np.zeros((1, 0)),
+        "counters": np.zeros((1, 0), int),
+        **arrays,
+    }
+    header = {k: v for k, v in header.items() if v != "drop"}
+    plain = {k: v for k, v in plain.items() if v is not None}
+    file.write_bytes(seal(header, plain, compress=True))
+    with pytest.raises(DamagedFile, match=match):
+        read_object(file, "0" * 64)
+
+
+def test_limits_and_roots_are_passed_down(file):
+    point = Point(np.zeros(SPEC.size, np.float32))
+    link = file.with_name("link.h5")
+    link.symlink_to(file)
+    for content, read in (
+        (level_image(level()), lambda path, **kw: read_level(path, **kw)),
+        (object_image(SPEC, point), lambda path, **kw: read_object(path, point.digest(SPEC), **kw)),
+    ):
+        file.write_bytes(content)
+        size = len(content)
+        read(file, limit=size, root=file.parent)
+        with pytest.raises(LandscapeError, match=f"has {size} bytes; more than {size - 1} is ref"):
+            read(file, limit=size - 1)
+        read(link)
+        with pytest.raises(LandscapeError, match="is a symbolic link"):
+            read(link, root=file.parent)
 
 
 def test_a_level_file_anywhere_is_a_checkpoint(file):

@@ -101,8 +101,23 @@ def test_parameters_are_of_single_or_double_precision(dtype):
     match = f"^parameters are {dtype!r}; expected float32 or float64$"
     with pytest.raises(LandscapeError, match=match):
         ParamSpec(("w",), ((2,),), dtype)
-    with pytest.raises(LandscapeError, match=match):
+    with pytest.raises(ValueError, match=match):
         ParamSpec.from_json({"names": ["w"], "shapes": [[2]], "dtype": dtype})
+
+
+@pytest.mark.parametrize(
+    ("names", "shapes", "match"),
+    [
+        ([1], [[2]], "the name of a tensor is no text"),
+        (["\ud800"], [[2]], "the name of a tensor is no text"),
+        (["w"], [[-2]], "a side of a tensor is no number"),
+        (["w"], [[2.0]], "a side of a tensor is no number"),
+        (["w"], [[True]], "a side of a tensor is no number"),
+    ],
+)
+def test_a_stranger_s_spec_is_refused(names, shapes, match):
+    with pytest.raises(ValueError, match=match):
+        ParamSpec.from_json({"names": names, "shapes": shapes, "dtype": "float32"})
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,9 @@
 """The parts of a level equal what they are by definition, in runs that were really trained."""
 
+import json
+import shutil
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,9 +12,14 @@ import torch
 import landscape
 from landscape.data_store import layout
 from landscape.data_store.address import Address
-from landscape.data_store.errors import UsageError
-from landscape.data_store.level_file import read_level, read_object
+from landscape.data_store.errors import DamagedFile, LandscapeError, UsageError
+from landscape.data_store.level_file import level_image, read_level, read_object
+from landscape.data_store.manifest import manifest_bytes
+from landscape.data_store.mask import Mask
+from landscape.data_store.params import ParamSpec
 from landscape.data_store.points import checkpoint, file_checkpoint
+from landscape.data_store.records import Point
+from landscape.data_store.ticket_file import ticket_image
 from landscape.sources import task_named
 from landscape.trainer import configure, prepare
 from tests.support.runs import SMALL
@@ -151,7 +159,7 @@ def test_a_point_that_runs_share_is_stored_once(small_store, initial, rewound):
 
 def read_object_digest(run, ckpt):
     digest = run.level(0).origins["rewind"]
-    assert same(read_object(layout.object_file(run.root, digest)).theta, ckpt.theta)
+    assert same(read_object(layout.object_file(run.root, digest), digest).theta, ckpt.theta)
     return digest
 
 
@@ -206,6 +214,71 @@ def test_a_level_file_elsewhere_is_its_final_point(small_store, tmp_path):
     found, stored = file_checkpoint(path), small_store["imp"][2]
     assert found.digest == stored.digest
     assert (found.address, found.run, found.home) == (str(path), "", None)
+
+
+def test_a_ticket_file_elsewhere_is_its_point(small_store, tmp_path):
+    ticket = small_store["imp"][2, "ticket"]
+    path = tmp_path / "ticket.h5"
+    path.write_bytes(ticket_image(ticket, {"run": "imp"}))
+    found = file_checkpoint(path)
+    assert same(found.theta, ticket.theta)
+    assert found.digest == ticket.digest
+    assert (found.part, found.home) == ("ticket", None)
+
+
+def test_a_file_elsewhere_under_a_limit(small_store, tmp_path):
+    path = layout.level_file(small_store.root, "imp", 2)
+    size = path.stat().st_size
+    with pytest.raises(LandscapeError, match=f"more than {size - 1} is refused unless --max-size"):
+        file_checkpoint(path, limit=size - 1)
+    ticket = tmp_path / "ticket.h5"
+    ticket.write_bytes(ticket_image(small_store["imp"][2], {}))
+    with pytest.raises(LandscapeError, match="more than 3000 is refused unless --max-size"):
+        file_checkpoint(ticket, limit=3000)
+
+
+def test_an_object_is_no_checkpoint(small_store, tmp_path):
+    digest = level_of(small_store, "imp", 0).origins["init"]
+    path = layout.object_file(small_store.root, digest)
+    with pytest.raises(DamagedFile, match="is a landscape-object file; expected landscape-level"):
+        file_checkpoint(path)
+
+
+@pytest.fixture
+def forged(small_store, tmp_path):
+    """A copy of the store whose manifests do not say which network is theirs."""
+    root = tmp_path / "forged"
+    shutil.copytree(small_store.root, root)
+    path = layout.run_manifest(root, "imp")
+    record = json.loads(path.read_text())
+    kept = {k: record[k] for k in ("name", "config", "provenance")}
+    path.write_bytes(manifest_bytes(layout.RUN_FORMAT, layout.RUN_VERSION, kept))
+    return landscape.open(root)
+
+
+def test_levels_of_different_networks_have_no_baseline(forged):
+    level = replace(level_of(forged, "imp", 1), run="")
+    layout.level_file(forged.root, "imp", 1).write_bytes(level_image(level))
+    spec = ParamSpec(("w",), ((2, 3),))
+    points = {"final": Point(np.zeros(6, np.float32))}
+    other = replace(level, number=0, run="", mask=Mask.dense(spec, ("w",)), points=points)
+    layout.level_file(forged.root, "imp", 0).write_bytes(level_image(other))
+    with pytest.raises(
+        DamagedFile, match="levels 0 and 1 of run 'imp' hold different networks: 'w'"
+    ):
+        forged["imp"][1, "baseline"]
+
+
+def test_a_beginning_of_another_network_is_refused(forged):
+    level = level_of(forged, "imp", 1)
+    spec, point = ParamSpec(("w",), ((2, 3),)), Point(np.zeros(6, np.float32))
+    digest = point.digest(spec)
+    forged["imp"].save_point(digest, spec, point)
+    changed = replace(level, run="", origins={"init": digest, "rewind": digest})
+    layout.level_file(forged.root, "imp", 1).write_bytes(level_image(changed))
+    for part in ("rewind", "ticket", "init"):
+        with pytest.raises(DamagedFile, match=r"^imp@1 begins from a point of 6 weights, but has "):
+            forged["imp"][1, part]
 
 
 def test_the_same_training_gives_the_same_bytes(small_store, tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import os
@@ -20,9 +19,11 @@ import torch
 
 from landscape.data_store import layout
 from landscape.data_store.errors import LandscapeError, UsageError
+from landscape.data_store.lock import holding
+from landscape.data_store.manifest import manifest_bytes
 from landscape.data_store.records import TRACE_COLUMNS, RunConfig
 from landscape.data_store.store import Run, Store, open_store
-from landscape.trainer import configure, only_one, train
+from landscape.trainer import configure, train
 from landscape.training.imp import Finished
 from landscape.training.loop import Tick
 from tests.support.trained import SETTINGS, Stop, files, leftovers
@@ -203,7 +204,8 @@ def edit_manifest(run: Run, change: Callable[[dict[str, Any]], None]) -> None:
     path = layout.run_manifest(run.root, run.name)
     record = json.loads(path.read_text("utf-8"))
     change(record)
-    path.write_text(json.dumps(record), encoding="utf-8")
+    known = {k: v for k, v in record.items() if k not in ("format", "version", "sha256")}
+    path.write_bytes(manifest_bytes(layout.RUN_FORMAT, layout.RUN_VERSION, known))
 
 
 @pytest.mark.parametrize(
@@ -235,8 +237,8 @@ def test_a_run_that_another_process_trains_is_refused(store: Store) -> None:
         import sys
         from pathlib import Path
         from landscape.data_store.store import Run
-        from landscape.trainer import only_one
-        with only_one(Run(Path(sys.argv[1]), "run")):
+        from landscape.data_store.lock import holding
+        with holding(Run(Path(sys.argv[1]), "run")):
             print("held", flush=True)
             sys.stdin.read()
     """
@@ -248,7 +250,7 @@ def test_a_run_that_another_process_trains_is_refused(store: Store) -> None:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         who = f"process {holder.pid} on {socket.gethostname()}"
-        with pytest.raises(LandscapeError, match=f"run 'run' is being trained by {who}; wait"):
+        with pytest.raises(LandscapeError, match=f"run 'run' is being written by {who}; wait"):
             train(store=store, name="run", **SETTINGS)
         assert not Run(store.root, "run").exists
         other = train(store=store, name="other", **SETTINGS | {"levels": 1})
@@ -259,10 +261,10 @@ def test_a_run_that_another_process_trains_is_refused(store: Store) -> None:
 
 def end_inside(run: Run, how: type[BaseException]) -> None:
     """Hold the lock, find it held, and end."""
-    us = f"'run' is being trained by process {os.getpid()} on"
-    with only_one(run):
+    us = f"'run' is being written by process {os.getpid()} on"
+    with holding(run):
         assert ".holder" in leftovers(run)
-        with pytest.raises(LandscapeError, match=us), only_one(run):
+        with pytest.raises(LandscapeError, match=us), holding(run):
             pass
         raise how
 
@@ -273,23 +275,7 @@ def test_the_lock_ends_with_its_holder(store: Store, how: type[BaseException]) -
     with pytest.raises(how):
         end_inside(run, how)
     assert ".holder" not in leftovers(run)
-    with only_one(run):
-        pass
-
-
-def test_a_holder_that_cannot_be_named_holds_the_lock_all_the_same(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_arguments: Any, **_options: Any) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_text", full)
-    run = Run(store.root, "run")
-    with (
-        only_one(run),
-        pytest.raises(LandscapeError, match="'run' is being trained by another process"),
-        only_one(run),
-    ):
+    with holding(run):
         pass
 
 
@@ -297,6 +283,45 @@ def test_a_folder_that_cannot_be_locked_is_named(store: Store) -> None:
     layout.runs(store.root).write_text("in the way")
     with pytest.raises(LandscapeError, match=r"cannot lock .*/runs/run/\.lock: .*write access"):
         train(store=store, name="run", **SETTINGS)
+
+
+IMPORTED = {
+    "config": {"task": "digits", "model": "mlp:64-12-10", "levels": 1},
+    "imported": {"sources": [{"name": "theirs.pt", "sha256": "0" * 64}]},
+}
+
+
+def test_an_imported_run_is_not_gone_on_with(store: Store) -> None:
+    run = store.create("theirs", IMPORTED)
+    before = run.description
+    message = r"^run 'theirs' was imported: how it was trained is unknown; .* under another --name$"
+    with pytest.raises(LandscapeError, match=message):
+        train(store=store, name="theirs", **SETTINGS)
+    assert run.description == before
+    assert run.levels == []
+
+
+def test_a_manifest_of_a_newer_version_is_not_gone_on_with(store: Store) -> None:
+    path = layout.run_manifest(store.root, "run")
+    path.parent.mkdir(parents=True)
+    newer = manifest_bytes(layout.RUN_FORMAT, (2, 0), {"name": "run", "written_by": "5.0"})
+    path.write_bytes(newer)
+    with pytest.raises(LandscapeError, match=r"run\.json is of format version 2 .* landscape 5\.0"):
+        train(store=store, name="run", **SETTINGS)
+    assert path.read_bytes() == newer
+
+
+def test_the_size_limit_holds_in_training_and_is_no_damage(store: Store, whole: Run) -> None:
+    """Nothing is moved aside because somebody chose a small --max-size."""
+    run = train(store=store, name="run", **SETTINGS | {"levels": 2})
+    before = files(run)
+    for limit in (len(before["level_0001.h5"]) - 1, 3500):  # stored, and unpacked
+        with pytest.raises(LandscapeError, match=f"more than {limit} is refused unless --max-size"):
+            train(store=Store(store.root, limit), name="run", **SETTINGS)
+    assert files(run) == before
+    assert not (store.root / "damaged").exists()
+    assert train(store=Store(store.root, 10**6), name="run", **SETTINGS).size_limit == 10**6
+    assert files(run) == files(whole)
 
 
 @pytest.mark.parametrize("levels", [1, 3])
