@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 
 from landscape.data_store.errors import LandscapeError
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 FLOAT, TEXT, STATUS = "float64", "str", "int8"
 
@@ -84,6 +86,8 @@ class ResultSchema:
 
         Raises `LandscapeError` as `validate` does.
         """
+        import xarray as xr
+
         unknown = set(coords) - set(self.coordinates) | set(variables) - set(self.variables)
         if unknown:
             raise LandscapeError(f"a {self.kind} result has no variable {sorted(unknown)[0]!r}")

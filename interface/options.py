@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import types
 import typing
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 
 import click
 
+from landscape.data_store.files import SIZE_LIMIT
 from landscape.data_store.store import Store, open_store
 
 F = Callable[..., Any]
@@ -36,6 +38,21 @@ class CommaSeparated(click.ParamType[tuple[Any, ...]]):
             self.fail(
                 f"{value!r} is no list of {self.kind.__name__}s; write it as 1,2,3", param, ctx
             )
+
+
+class Bytes(click.ParamType[int]):
+    """A number of bytes, as ``500MB`` or ``8GiB``."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number of bytes."""
+        found = re.fullmatch(r"\s*([0-9]{1,15})\s*([kKMGT]?)(i?)B?\s*", str(value))
+        if not found or int(found[1]) == 0:
+            self.fail(f"{value!r} is no size; write it in bytes or as 500MB or 8GiB", param, ctx)
+        power = " KMGT".index(found[2].upper() or " ")
+        base = 1024 if found[3] else 1000
+        return int(int(found[1]) * base**power)
 
 
 def settings_options(cls: type[Any], *, defaults: str = "") -> Callable[[F], F]:
@@ -88,7 +105,7 @@ def _help(setting: Any, defaults: str) -> str:
 
 
 def common_options(*, store: bool = True, compute: bool = False) -> Callable[[F], F]:
-    """``--store``, ``--json`` and ``--quiet``; with `compute` also ``--data`` and ``--device``."""
+    """Options of all commands; `store` and `compute` for those that read one, or compute."""
     chosen = []
     if store:
         chosen.append(
@@ -99,6 +116,15 @@ def common_options(*, store: bool = True, compute: bool = False) -> Callable[[F]
                 envvar="LANDSCAPE_STORE",
                 default=Path("landscape-store"),
                 help="Folder of the store. [default: $LANDSCAPE_STORE or landscape-store]",
+            )
+        )
+        chosen.append(
+            click.option(
+                "--max-size",
+                type=Bytes(),
+                envvar="LANDSCAPE_MAX_SIZE",
+                default=SIZE_LIMIT,
+                help="Largest file that is read, stored or unpacked, as 8GiB. [default: 4GiB]",
             )
         )
     if compute:
@@ -124,9 +150,9 @@ def common_options(*, store: bool = True, compute: bool = False) -> Callable[[F]
     return decorate
 
 
-def existing_store(path: Path) -> Store:
+def existing_store(path: Path, max_size: int = SIZE_LIMIT) -> Store:
     """The store at `path`; an error in words if there is none."""
-    return open_store(path, create=False)
+    return open_store(path, create=False, size_limit=max_size)
 
 
 def print_json(value: Any) -> None:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
+import click
 
 if TYPE_CHECKING:
     import xarray
+    from rich.progress import Progress
+
+_GAP = "  "
+_NARROWEST = 6
 
 
 def print_table(
@@ -25,20 +24,68 @@ def print_table(
 ) -> None:
     """A table; numbers are aligned to the right, None and NaN shown as a dash.
 
-    On a terminal it fits the width; piped, no column is cut.
+    On a terminal it fits the width, long entries folded; piped, a row is a line.
     """
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=240)
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for i, column in enumerate(columns):
-        numeric = any(isinstance(row[i], int | float) for row in rows) or any(
-            str(row[i]).endswith("%") for row in rows
-        )
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(_cell(value) for value in row))
-    console.print(table)
+    body = [[_cell(value) for value in row] for row in rows]
+    right = [
+        any(isinstance(row[i], int | float) or str(row[i]).endswith("%") for row in rows)
+        for i in range(len(columns))
+    ]
+    widths = [max(map(_width, texts)) for texts in zip(columns, *body, strict=True)]
+    if sys.stdout.isatty():
+        widths = _fitted(widths, shutil.get_terminal_size().columns)
+    lines = [line for row in body for line in _lines(row, widths, right)]
+    head = [click.style(line, bold=True) for line in _lines(columns, widths, right)]
+    click.echo("\n".join([title, *head, *lines] if title else [*head, *lines]))
+
+
+def _lines(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> list[str]:
+    """A row as one line, or as several where an entry is longer than its column."""
+    if all(_width(cell) <= width for cell, width in zip(cells, widths, strict=True)):
+        return [_line(cells, widths, right)]
+    folded = [_folded(cell, width) for cell, width in zip(cells, widths, strict=True)]
+    height = max(map(len, folded))
+    return [
+        _line([parts[i] if i < len(parts) else "" for parts in folded], widths, right)
+        for i in range(height)
+    ]
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
+    """One line of a table."""
+    padded = []
+    for cell, width, to_right in zip(cells, widths, right, strict=True):
+        space = " " * (width - _width(cell))
+        padded.append(space + cell if to_right else cell + space)
+    return _GAP.join(padded).rstrip()
+
+
+def _folded(text: str, width: int) -> list[str]:
+    """A text in pieces of at most `width`."""
+    pieces = [""]
+    for character in text:
+        if _width(pieces[-1] + character) > width:
+            pieces.append("")
+        pieces[-1] += character
+    return pieces
+
+
+def _fitted(widths: Sequence[int], room: int) -> list[int]:
+    """Widths of columns that fit a terminal, the widest made narrower."""
+    fitted = list(widths)
+    while sum(fitted) + len(_GAP) * (len(fitted) - 1) > room and max(fitted) > _NARROWEST:
+        fitted[fitted.index(max(fitted))] -= 1
+    return fitted
+
+
+def _width(text: str) -> int:
+    """Columns that a text takes on a terminal."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
+        for c in text
+    )
 
 
 def _cell(value: Any) -> str:
@@ -47,7 +94,14 @@ def _cell(value: Any) -> str:
         return "–"
     if isinstance(value, float):
         return f"{value:.4g}"
-    return str(value)
+    return printable(str(value))
+
+
+def printable(text: str) -> str:
+    """`text` on one line, with escapes for what would command the terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def percent(fraction: float | None, digits: int = 2) -> str | None:
@@ -67,7 +121,7 @@ def print_measures(ds: xarray.Dataset, measures: Sequence[str]) -> None:
     tables = ([flat] if flat else []) + [[m] for m in measures if m not in flat]
     for number, names in enumerate(tables):
         if number:
-            Console().print()
+            click.echo()
         _print_measures(ds, names)
 
 
@@ -94,6 +148,15 @@ def _print_measures(ds: xarray.Dataset, measures: Sequence[str]) -> None:
 @contextmanager
 def progress(quiet: bool) -> Iterator[Progress]:
     """A progress display on standard error, with time left; nothing where that is no terminal."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
     console = Console(stderr=True)
     display = Progress(
         TextColumn("{task.description}"),

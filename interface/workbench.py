@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from landscape.analysis.registry import ANALYSES, Analysis
 from landscape.data_store import results
 from landscape.data_store.errors import UsageError, unknown
+from landscape.data_store.files import SIZE_LIMIT
 from landscape.data_store.records import Checkpoint
 from landscape.data_store.settings import to_json
 from landscape.subject import Context, Subject
@@ -71,7 +72,7 @@ def analyse(
         parts.append(questions.answer(checkpoints[i : i + analysis.arity]))
         if answered:
             answered(i + 1, last)
-    return results.join(parts)
+    return results.together(parts)
 
 
 def _settings(analysis: Analysis, given: Mapping[str, Any]) -> Any:
@@ -96,24 +97,21 @@ class _Questions:
 
     def answer(self, group: list[Checkpoint]) -> xarray.Dataset:
         """The result for one group of checkpoints, stored or computed."""
-        uses_loss = self._analysis.uses_loss
-        digest = self._subject.data_digest(group, self._bn) if uses_loss else ""
-        schema, settings = self._analysis.schema, to_json(self._settings)
-        name = results.result_id(
-            self._kind, schema.version, [c.digest for c in group], digest, settings
-        )
+        question = self._question(group)
         root = self._root(group)
-        stored = results.find_result(root, self._kind, name) if root is not None else None
-        if stored is not None:
-            return _relabelled(stored, group)
+        if root is not None:
+            name = results.result_id(question)
+            stored = results.find_result(root, self._kind, name, limit=self._size_limit)
+            if stored is not None:
+                return _relabelled(stored, group)
         began = time.perf_counter()
-        if uses_loss:
+        if self._analysis.uses_loss:
             self._landscape = self._subject.landscape(self._bn, group)
         ds = self._analysis.compute(group, self._settings, self._landscape)
-        record = self._record(group, digest, time.perf_counter() - began)
+        record = question | self._circumstances(question, time.perf_counter() - began)
         if root is None:
-            return results.seal_dataset(ds, record)
-        return results.save_result(root, name, ds, record)
+            return results.with_record(ds, record)
+        return results.save_result(root, ds, record, limit=self._size_limit)
 
     def _root(self, group: list[Checkpoint]) -> Path | None:
         """The store a result is kept in: the one given, or the checkpoints' own."""
@@ -122,30 +120,39 @@ class _Questions:
         homes = [c.home for c in group if c.home is not None]
         return Path(homes[0]) if homes else None
 
-    def _record(self, group: list[Checkpoint], digest: str, seconds: float) -> dict[str, Any]:
-        """All that is needed to make the result again."""
-        record: dict[str, Any] = {
+    @property
+    def _size_limit(self) -> int:
+        """Largest file that is read."""
+        store = self._subject.context.store
+        return SIZE_LIMIT if store is None else store.size_limit
+
+    def _question(self, group: list[Checkpoint]) -> dict[str, Any]:
+        """What is asked: the part of a record that decides the answer, and how it is called."""
+        question: dict[str, Any] = {
             "kind": self._kind,
             "schema_version": list(self._analysis.schema.version),
             "inputs": [_input(c) for c in group],
             "task": self._subject.task_name,
             "model": self._subject.model_name,
             "settings": to_json(self._settings),
-            "seconds": round(seconds, 3),
         }
+        if self._analysis.uses_loss:
+            data, _, network = self._subject.data_digest(group, self._bn).partition("/")
+            question["data"] = {"digest": data, "network": network}
+        return question
+
+    def _circumstances(self, question: dict[str, Any], seconds: float) -> dict[str, Any]:
+        """When, where and with what an answer was computed."""
+        record: dict[str, Any] = {"seconds": round(seconds, 3)}
         if self._landscape is None:
             created = datetime.now(UTC).isoformat(timespec="seconds")
             return record | {"landscape": version("landscape-workbench"), "created": created}
         from landscape.provenance import provenance
 
-        data, _, network = digest.partition("/")
         examples = {name: len(split.inputs) for name, split in self._landscape.splits.items()}
-        return {
-            **record,
-            "data": {"digest": data, "network": network, "examples": examples},
-            "batch_size": self._landscape.batch_size,
-            **provenance(self._landscape.device),
-        }
+        record["data"] = question["data"] | {"examples": examples}
+        record["batch_size"] = self._landscape.batch_size
+        return record | provenance(self._landscape.device)
 
 
 def _input(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -172,4 +179,4 @@ def _relabelled(stored: xarray.Dataset, group: list[Checkpoint]) -> xarray.Datas
         attrs = fresh[name].attrs
         fresh = fresh.assign_coords({name: ("pair", values)})
         fresh[name].attrs = attrs
-    return results.seal_dataset(fresh, results.record_of(stored))
+    return results.with_record(fresh, results.record_of(stored))

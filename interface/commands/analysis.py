@@ -46,6 +46,7 @@ def _answer(
     model: str | None,
     task: str | None,
     store_path: Path,
+    max_size: int,
     data: Path | None,
     device: str,
     as_json: bool,
@@ -56,7 +57,7 @@ def _answer(
     from landscape.subject import Context
     from landscape.workbench import analyse
 
-    context = Context(_store(checkpoints, store_path), task, model, data, device)
+    context = Context(_store(checkpoints, store_path, max_size), task, model, data, device)
     with progress(quiet) as display:
         bar = display.add_task(name, total=None)
         ds = analyse(
@@ -74,9 +75,10 @@ def _answer(
     click.echo(f"\nStored in {store_path}; see 'landscape ls results'.")
 
 
-def _store(checkpoints: tuple[str, ...], path: Path) -> Store:
+def _store(checkpoints: tuple[str, ...], path: Path, max_size: int) -> Store:
     """The store; made anew only if all are files, so that a mistyped path is noticed."""
-    return open_store(path, create=all(map(is_file_address, checkpoints)))
+    create = all(map(is_file_address, checkpoints))
+    return open_store(path, create=create, size_limit=max_size)
 
 
 def print_faults(ds: Any) -> None:

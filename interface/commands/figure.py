@@ -42,6 +42,7 @@ def command(
     out: Path,
     formats: tuple[str, ...],
     store_path: Path,
+    max_size: int,
     data: Path | None,
     device: str,
     as_json: bool,
@@ -49,7 +50,7 @@ def command(
 ) -> None:
     """Draw; an analysis that is not stored yet is computed first."""
     figure = FIGURES.load(name)
-    store = existing_store(store_path)
+    store = existing_store(store_path, max_size)
     ds = dataset(store, figure.schema.kind, [store[run].name for run in runs], data, device)
     written = write(name, ds, out / "-".join([name, *runs[:3]]), formats)
     if as_json:
@@ -63,17 +64,18 @@ def dataset(
     store: Store, kind: str, runs: list[str], data: Path | None = None, device: str = "auto"
 ) -> xarray.Dataset:
     """What a figure of this kind draws for these runs: curves, or successive levels."""
-    from landscape.data_store import results
+    from landscape.data_store.curves import training
+    from landscape.data_store.results import together
 
     if not runs:
         raise UsageError("no run to draw; give --run NAME")
     if kind == "training":
-        return results.training([store[run] for run in runs])
+        return training([store[run] for run in runs])
     from landscape.subject import Context
     from landscape.workbench import analyse
 
     context = Context(store=store, data=data, device=device)
-    return results.join([analyse(kind, [run], {}, context) for run in runs])
+    return together([analyse(kind, [run], {}, context) for run in runs])
 
 
 def write(name: str, ds: xarray.Dataset, stem: Path, formats: tuple[str, ...]) -> list[Path]:

@@ -4,38 +4,51 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from landscape.data_store import layout
 from landscape.data_store.address import is_file_address, parse_address
 from landscape.data_store.catalog import Catalog
+from landscape.data_store.conditions import Condition
 from landscape.data_store.errors import UsageError
 from landscape.data_store.store import Run, Store
 from landscape.options import common_options, existing_store, print_json
-from landscape.printing import percent, print_table
+from landscape.printing import percent, print_table, printable
+
+if TYPE_CHECKING:
+    from landscape.data_store.records import Level
 
 
 @click.command(name="show")
 @click.argument("what", metavar="RUN|RUN@LEVEL|RESULT|FILE.h5")
 @common_options()
-def command(what: str, store_path: Path, as_json: bool, quiet: bool) -> None:  # noqa: ARG001
+def command(
+    what: str,
+    store_path: Path,
+    max_size: int,
+    as_json: bool,
+    quiet: bool,  # noqa: ARG001
+) -> None:
     """Describe a run, a level, a level file, or a result by the beginning of its id."""
     if is_file_address(what):
         from landscape.data_store.points import file_checkpoint
 
-        _show(_of_checkpoint(file_checkpoint(Path(what))), as_json)
+        _show(_of_checkpoint(file_checkpoint(Path(what), limit=max_size)), as_json)
         return
-    store = existing_store(store_path)
+    store = existing_store(store_path, max_size)
     found = _results(store, what)
     if found:
         if len(found) > 1:
             raise UsageError(f"{what!r} begins {len(found)} results; give more of the id")
-        import json
+        from landscape.data_store.result_file import read_record
 
-        record = json.loads(found[0].pop("record", "{}"))
-        _show({**found[0], **record}, as_json)
+        row = found[0]
+        record = read_record(store.root / row["path"], root=store.root, limit=max_size)
+        known = {**record, **row, "inputs": record["inputs"], "settings": record["settings"]}
+        known.pop("layers", None)  # those of a checkpoint are counted, and shown as such
+        _show(known, as_json)
         return
     place = parse_address(what)
     run = store[place.run]
@@ -46,18 +59,26 @@ def command(what: str, store_path: Path, as_json: bool, quiet: bool) -> None:  #
     description = _of_checkpoint(checkpoint)
     assert checkpoint.level is not None
     level = run.level(checkpoint.level)
-    derived = ["final", "init", "rewind", "ticket", "mask"] + (["baseline"] if level.number else [])
-    snapshots = [part for part in level.points if part != "final"]
-    description["parts"] = ", ".join([*derived, *snapshots])
+    description["parts"] = ", ".join(_parts(level))
     description["file"] = str(layout.level_file(run.root, run.name, level.number))
     _show(description, as_json)
+
+
+def _parts(level: Level) -> list[str]:
+    """The parts of a level that are stored or follow from what is."""
+    started = [part for part in ("init", "rewind") if part in level.origins]
+    tickets = ["ticket"] if level.origins.keys() & {"rewind", "ticket"} else []
+    between = ["baseline"] if level.number else []
+    snapshots = [part for part in level.points if part != "final"]
+    return ["final", *started, *tickets, "mask", *between, *snapshots]
 
 
 def _results(store: Store, what: str) -> list[dict[str, Any]]:
     """The results whose id begins with `what`, unless a run is called so."""
     if not re.fullmatch(r"[0-9a-f]{4,40}", what) or what in store:
         return []
-    return [row for row in Catalog(store.root).rows("results") if row["id"].startswith(what)]
+    begins = [Condition("id", ">=", what), Condition("id", "<", what + "g")]
+    return Catalog(store.root, store.size_limit).rows("results", begins)
 
 
 def _of_checkpoint(checkpoint: Any) -> dict[str, Any]:
@@ -87,7 +108,7 @@ def _show(description: dict[str, Any], as_json: bool) -> None:
     for name, value in description.items():
         if name == "layers":
             rows += [
-                (f"  {layer}", f"{kept} of {size} kept ({percent(kept / size)})")
+                (f"  {layer}", f"{kept} of {size} kept ({percent(kept / max(size, 1))})")
                 for layer, (kept, size) in value.items()
             ]
         elif isinstance(value, dict):
@@ -96,11 +117,13 @@ def _show(description: dict[str, Any], as_json: bool) -> None:
             rows.append((name, percent(value) if name == "density" else _value(value)))
     width = max(len(name) for name, _ in rows) + 2
     for name, value in rows:
-        click.echo(f"{name:<{width}}{value}")
+        click.echo(printable(f"{name:<{width}}{value}"))
 
 
 def _value(value: Any) -> str:
     """One value as text."""
+    if value is None:
+        return "–"
     if isinstance(value, float):
         return f"{value:.6g}" if value == value else "–"
     if isinstance(value, list):
@@ -119,6 +142,9 @@ def _show_run(run: Run, as_json: bool) -> None:
         return
     flat = {"run": run.name, "config": description["config"]}
     flat["data"] = {**description["data"]["examples"], "digest": description["data"]["digest"]}
+    if run.is_imported:
+        sources = description["imported"]["sources"]
+        flat["imported"] = {source["name"]: source["sha256"] for source in sources}
     flat["provenance"] = description["provenance"]
     _show(flat, as_json=False)
     click.echo()

@@ -40,6 +40,7 @@ def command(
     resume: bool,
     threads: int | None,
     store_path: Path,
+    max_size: int,
     data: Path | None,
     device: str,
     as_json: bool,
@@ -54,7 +55,7 @@ def command(
     from landscape.trainer import configure, train
 
     config = configure(settings)
-    store = open_store(store_path)
+    store = open_store(store_path, size_limit=max_size)
     if not resume and name in store:
         raise UsageError(f"run {name!r} exists and --no-resume was given; use another --name")
     with progress(quiet) as display:
@@ -115,8 +116,8 @@ def level_rows(run: Run) -> list[dict[str, Any]]:
                 "early_stop_test_error": (
                     None if early is None else level.trace.column("test_error")[early]
                 ),
-                "test_error": level.metrics["test_error"],
-                "train_error": level.metrics["train_error"],
+                "test_error": level.metrics.get("test_error"),
+                "train_error": level.metrics.get("train_error"),
                 "status": level.status,
             }
         )

@@ -442,8 +442,8 @@ def test_a_line_that_is_unknown_has_nothing_to_refine_and_is_kept(tmp_path):
     ds = asked(ClosedForm(lambda theta: theta[:, 0] * np.nan), at(0.0), at(1.0), refine=True)
     assert ds.sizes["refinement"] == 0
     assert ds.status.item() == 1
-    record = {"kind": "barrier", "inputs": []}
-    stored = save_result(tmp_path, "0" * 40, ds, record)
+    record = {"kind": "barrier", "schema_version": [1, 0], "inputs": [], "settings": {}}
+    stored = save_result(tmp_path, ds, record)
     xr.testing.assert_equal(stored, ds)
     xr.testing.assert_identical(load_result(next(tmp_path.rglob("*.nc"))), stored)
 

@@ -1,32 +1,37 @@
 """The catalogue: it agrees with the files whatever happens to them or to the index."""
 
+import hashlib
 import json
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from landscape.data_store import catalog, layout
+from landscape.data_store import index, layout, snapshot
 from landscape.data_store.catalog import Catalog
-from landscape.data_store.errors import UsageError
+from landscape.data_store.conditions import Condition
+from landscape.data_store.describe import described
+from landscape.data_store.errors import LandscapeError, UsageError
 from landscape.data_store.level_file import level_image, read_level
+from landscape.data_store.manifest import manifest_bytes
 from landscape.data_store.mask import Mask
 from landscape.data_store.params import ParamSpec
 from landscape.data_store.records import TRACE_COLUMNS, Level, Point, RunConfig, Trace
-from landscape.data_store.result_file import result_image
-from landscape.data_store.results import save_result
+from landscape.data_store.results import result_id
 from landscape.data_store.schemas import BARRIER, OVERLAP
 from landscape.data_store.settings import to_json
-from landscape.data_store.store import Run, open_store
+from landscape.data_store.store import Run, Store, open_store
+from tests.support.results import pair, parts, place, record, saved, sealed, written
 
 SPEC = ParamSpec(("w", "b"), ((2, 4), (2,)))
 CONFIG = to_json(RunConfig())
-ID = "ab" * 20
+FIRST, SECOND = record(), record("overlap", level=1)
 
 
 def save_level(run, number, kept=4, status="done", metrics=None):
@@ -53,17 +58,10 @@ def add_run(store, name, levels=2, created="2026-01-01T00:00:00+00:00", **settin
     return run
 
 
-def add_result(store, result=ID, run="imp", level=0, kind=BARRIER, created="2026-02-01", **changes):
-    inputs = [
-        {"address": f"{run}@{n}", "run": run, "level": n, "density": 0.5}
-        for n in (level, level + 1)
-    ]
-    record = {
-        "kind": kind.kind, "task": "digits", "model": "mlp:8-2", "inputs": inputs, "seconds": 1.5,
-        "created": created, "settings": {}, **changes,
-    }  # fmt: skip
-    save_result(store.root, result, kind.example().isel(pair=[0]), record)
-    return layout.result_file(store.root, kind.kind, result)
+def add_result(store, run="imp", level=0, kind=BARRIER, created="2026-02-01", **changes):
+    """A small result; its path."""
+    said = record(kind.kind, run, level, created=created, model="mlp:8-2", **changes)
+    return saved(store.root, kind.example().isel(pair=[0]), said)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +71,7 @@ def prepared(tmp_path_factory):
     add_run(store, "imp")
     add_run(store, "other", levels=0, criterion="random", seed=3)
     add_result(store)
-    add_result(store, "cd" * 20, kind=OVERLAP, level=1, created="2026-01-31")
+    add_result(store, kind=OVERLAP, level=1, created="2026-01-31")
     return store
 
 
@@ -86,7 +84,11 @@ def store(prepared, tmp_path):
 
 def answers(store):
     """All that a catalogue says."""
-    found = Catalog(store.root)
+    return answers_of(Catalog(store.root), store)
+
+
+def answers_of(found, store):
+    """All that this catalogue says."""
     return (
         found.rows("runs"),
         found.rows("results"),
@@ -100,7 +102,7 @@ def from_files(store):
     shutil.copytree(
         store.root, elsewhere, ignore=shutil.ignore_patterns("*.sqlite*"), symlinks=True
     )
-    said = answers(open_store(elsewhere))
+    said = answers(Store(elsewhere))
     shutil.rmtree(elsewhere)
     return said
 
@@ -123,11 +125,13 @@ def test_rows_of_runs(store):
 
 def test_rows_of_results(store):
     rows = Catalog(store.root).rows("results")
-    assert [row["id"] for row in rows] == ["cd" * 20, ID]  # by time of creation
+    assert [row["id"] for row in rows] == [result_id(SECOND), result_id(FIRST)]  # by their age
     assert rows[1] == {
-        "id": ID, "kind": "barrier", "task": "digits", "model": "mlp:8-2", "run": "imp",
-        "level": 0.0, "density": 0.5, "inputs": "imp@0 imp@1", "created": "2026-02-01",
-        "seconds": 1.5, "path": f"results/barrier/ab/{ID}.nc",
+        "id": result_id(FIRST), "kind": "barrier", "version": "1.0", "task": "digits",
+        "model": "mlp:8-2", "run": "imp", "level": 0.0, "part": "final", "density": 1.0,
+        "run_b": "imp", "level_b": 1.0, "density_b": 0.8, "inputs": "imp@0 imp@1",
+        "settings": '{"points": 5}', "created": "2026-02-01", "seconds": 0.5,
+        "path": place(store.root, FIRST).relative_to(store.root).as_posix(),
     }  # fmt: skip
     assert (store.root / rows[1]["path"]).is_file()
 
@@ -182,6 +186,9 @@ def test_an_unknown_metric_is_unknown(store):
         ("results", {"kind": "barrier"}, ["imp"]),
         ("results", {"level": 1, "kind": "overlap"}, ["imp"]),
         ("results", {"level": 1, "kind": "barrier"}, []),
+        ("results", {"points": 5, "kind": "overlap"}, ["imp"]),
+        ("results", {"points": slice(6, None)}, []),
+        ("runs", [Condition("seed", ">", "2"), Condition("run", "!=", "imp")], ["other"]),
     ],
 )
 def test_conditions(store, what, where, found):
@@ -223,7 +230,7 @@ def add_a_level(store):
 
 
 def add_a_result(store):
-    add_result(store, "ef" * 20, level=3)
+    add_result(store, level=3)
 
 
 def remove_a_run(store):
@@ -235,7 +242,7 @@ def remove_a_level(store):
 
 
 def remove_a_result(store):
-    layout.result_file(store.root, "barrier", ID).unlink()
+    place(store.root, FIRST).unlink()
 
 
 def remove_all_results(store):
@@ -250,6 +257,12 @@ def copy_a_run(store):
     shutil.copytree(layout.run_folder(store.root, "imp"), layout.run_folder(store.root, "copied"))
 
 
+def copy_a_result(store):
+    other = open_store(store.root.parent / "other")
+    add_result(other, level=5)
+    shutil.copytree(other.root / "results", store.root / "results", dirs_exist_ok=True)
+
+
 def rename_a_run(store):
     layout.run_folder(store.root, "imp").rename(layout.run_folder(store.root, "renamed"))
 
@@ -260,10 +273,51 @@ def link_a_run(store):
     layout.run_folder(store.root, "linked").symlink_to(outside)
 
 
+def link_all_results(store):
+    layout.results(store.root).rename(store.root.parent / "outside")
+    layout.results(store.root).symlink_to(store.root.parent / "outside")
+
+
+def link_a_kind(store):
+    (layout.results(store.root) / "barrier").rename(store.root.parent / "outside")
+    (layout.results(store.root) / "barrier").symlink_to(store.root.parent / "outside")
+
+
 def change_a_manifest(store):
-    path = layout.run_manifest(store.root, "imp")
-    text = path.read_text().replace('"seed": 0', '"seed": 7')
-    path.write_text(text)
+    store["imp"].extend(9)
+
+
+def overwrite_a_manifest(store):
+    """In place, as cp does: the folder does not tell."""
+    other = open_store(store.root.parent / "other")
+    add_run(other, "imp", seed=7)
+    content = layout.run_manifest(other.root, "imp").read_bytes()
+    layout.run_manifest(store.root, "imp").write_bytes(content)
+
+
+def overwrite_a_level(store):
+    save_level(store["other"], 1, kept=3)
+    content = layout.level_file(store.root, "other", 1).read_bytes()
+    layout.level_file(store.root, "imp", 1).write_bytes(content)
+
+
+def overwrite_a_result(store):
+    """The same question, asked at another time."""
+    other = open_store(store.root.parent / "other")
+    path = add_result(other, created="2027-01-01")
+    place(store.root, FIRST).write_bytes(path.read_bytes())
+
+
+def damage_a_manifest(store):
+    flip(layout.run_manifest(store.root, "imp"))
+
+
+def damage_a_level(store):
+    flip(layout.level_file(store.root, "imp", 1))
+
+
+def damage_a_result(store):
+    flip(place(store.root, FIRST))
 
 
 def replace_a_level(store):
@@ -272,54 +326,110 @@ def replace_a_level(store):
     save_level(store["imp"], 1, kept=3)
 
 
+def replace_a_folder(store):
+    """Another folder under the name, with the times of the old one."""
+    folder = place(store.root, FIRST).parent
+    folder.rename(store.root.parent / "aside")
+    folder.mkdir()
+    shutil.copystat(store.root.parent / "aside", folder)
+
+
+def replace_a_result_and_its_times(store):
+    """What gives a file and its folder the times that they had."""
+    path = place(store.root, FIRST)
+    file, folder = path.stat(), path.parent.stat()
+    other = open_store(store.root.parent / "other")
+    add_result(other, created="2026-02-02")
+    path.write_bytes(place(other.root, FIRST).read_bytes())
+    os.utime(path, ns=(file.st_atime_ns, file.st_mtime_ns))
+    os.utime(path.parent, ns=(folder.st_atime_ns, folder.st_mtime_ns))
+    assert path.stat().st_size == file.st_size
+
+
 def move_a_result(store):
-    path = layout.result_file(store.root, "barrier", ID)
-    (path.parent / f"{'ba' * 20}.nc").write_bytes(path.read_bytes())
-    path.unlink()
+    path = place(store.root, FIRST)
+    path.rename(path.with_name(f"{path.stem[:2]}{'ba' * 19}.nc"))
+
+
+def move_a_result_elsewhere(store):
+    path = place(store.root, FIRST)
+    (store.root / "results" / "barrier" / "zz").mkdir()
+    path.rename(store.root / "results" / "barrier" / "zz" / path.name)
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
 
 
 CHANGES = [
     add_a_run, add_a_level, add_a_result, remove_a_run, remove_a_level, remove_a_result,
-    remove_all_results, remove_all_runs, copy_a_run, rename_a_run, link_a_run, change_a_manifest,
-    replace_a_level, move_a_result,
+    remove_all_results, remove_all_runs, copy_a_run, copy_a_result, rename_a_run, link_a_run,
+    link_all_results, link_a_kind, change_a_manifest, overwrite_a_manifest, overwrite_a_level,
+    overwrite_a_result, damage_a_manifest, damage_a_level, damage_a_result, replace_a_level,
+    replace_a_folder, replace_a_result_and_its_times, move_a_result, move_a_result_elsewhere,
 ]  # fmt: skip
 
 
+@pytest.fixture(params=["just now", "long ago"])
+def when(request, monkeypatch):
+    """Whether folders count as just changed when the index looks; the time between two looks."""
+    if request.param == "just now":
+        return lambda: None
+    monkeypatch.setattr(index, "_RACY", -1.0)
+    return lambda: time.sleep(0.03)  # more than a tick of the clock that stamps files
+
+
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_change_of_the_files_is_noticed(store, change):
+def test_a_change_of_the_files_is_noticed(store, change, when):
     before = answers(store)
+    when()
     change(store)
     after = answers(store)
     assert after != before
     assert after == from_files(store)
-    assert [row["run"] for row in after[0]] == list(store)
+    if change not in (damage_a_manifest, link_a_run):
+        assert [row["run"] for row in after[0]] == list(store)
     for row in after[0]:
-        assert row["levels"] == len(Run(store.root, row["run"]).levels)
+        damaged = change is damage_a_level and row["run"] == "imp"
+        assert row["levels"] == len(Run(store.root, row["run"]).levels) - damaged
         assert row["seed"] == store[row["run"]].config.seed
+    assert answers(store) == after
+
+
+def test_changes_within_one_tick_are_all_noticed(store, monkeypatch):
+    stamp = index._stamp
+
+    def coarse(state):
+        """As of a clock that counts minutes."""
+        times = [str(time // (60 * 10**9)) for time in (state.st_mtime_ns, state.st_ctime_ns)]
+        return "/".join([*times, *stamp(state).split("/")[2:]])
+
+    monkeypatch.setattr(index, "_stamp", coarse)
+    for level in range(3, 9):
+        path = add_result(store, level=level)
+        assert place(store.root, record(level=level)) == path
+        assert level in [row["level"] for row in Catalog(store.root).rows("results")]
+        path.unlink()
+        assert level not in [row["level"] for row in Catalog(store.root).rows("results")]
+
+
+def test_changes_at_random_are_all_noticed(store, when):
+    draws = np.random.default_rng(0)
+    known = []
+    for step in range(20):
+        if known and draws.random() < 0.4:
+            known.pop(int(draws.integers(len(known)))).unlink()
+        else:
+            known.append(add_result(store, run=f"run-{step}", level=int(draws.integers(9))))
+        if draws.random() < 0.5 or step == 19:
+            when()
+            found = {row["id"] for row in Catalog(store.root).rows("results")}
+            assert found == {p.stem for p in known} | {result_id(FIRST), result_id(SECOND)}
 
 
 # What happens to the index.
-
-
-def of_other_version(path):
-    with sqlite3.connect(path) as db:
-        db.execute("PRAGMA user_version = 99")
-    db.close()
-
-
-def of_right_version_without_tables(path):
-    path.unlink()
-    db = sqlite3.connect(path)
-    db.execute("PRAGMA user_version = 1")
-    db.commit()
-    db.close()
-
-
-def with_other_columns(path):
-    db = sqlite3.connect(path)
-    db.execute("ALTER TABLE runs DROP COLUMN model")
-    db.commit()
-    db.close()
 
 
 def truncated(share):
@@ -337,6 +447,36 @@ def a_folder(path):
     path.mkdir()
 
 
+def a_link(path):
+    path.rename(path.parent.parent / "index")
+    path.symlink_to(path.parent.parent / "index")
+
+
+def changed_by(*commands):
+    """Sealed as ours is, after commands of somebody who knows how."""
+
+    def change(path):
+        db = snapshot.stored(path, root=path.parent)
+        db.executescript(";".join(commands))
+        snapshot.save(db, path, root=path.parent)
+        db.close()
+
+    return change
+
+
+def with_a_bad_page(path):
+    """Sealed as ours is, and malformed where only a question about results looks."""
+    db = snapshot.stored(path, root=path.parent)
+    (page,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'results'").fetchone()
+    image = bytearray(db.serialize())
+    size = int.from_bytes(image[16:18], "big")
+    db.close()
+    image[(page - 1) * size : page * size] = b"\xff" * size
+    seal = snapshot._MAGIC + hashlib.sha256(image).hexdigest().encode()
+    path.write_bytes(image + seal)
+
+
+LIES = "UPDATE results SET run = 'lie', density = 'text'"
 DAMAGE = {
     "deleted": lambda path: path.unlink(),
     "empty": lambda path: path.write_bytes(b""),
@@ -346,11 +486,26 @@ DAMAGE = {
     "cut at 60 %": truncated(0.6),
     "cut at 95 %": truncated(0.95),
     "garbled": garbled,
-    "of another version": of_other_version,
-    "without tables": of_right_version_without_tables,
-    "with other columns": with_other_columns,
     "a folder": a_folder,
-}
+    "a link": a_link,
+    "changed by an SQLite tool": lambda path: sqlite3.connect(path).executescript(LIES).close(),
+    "without tables": changed_by(*(f"DROP TABLE {t}" for t in ("runs", "levels", "results"))),
+    "without a column": changed_by("ALTER TABLE runs DROP COLUMN model"),
+    "with a column": changed_by("ALTER TABLE runs ADD COLUMN more", LIES),
+    "with a table": changed_by("CREATE TABLE more (a)", LIES),
+    "with a view": changed_by("CREATE VIEW more AS SELECT * FROM runs", LIES),
+    "with a view for a table": changed_by(
+        "ALTER TABLE results RENAME TO more", "CREATE VIEW results AS SELECT * FROM more"),
+    "with a trigger": changed_by(
+        "CREATE TRIGGER more AFTER INSERT ON runs BEGIN DELETE FROM runs; END", LIES),
+    "with rows of no file": changed_by(
+        "INSERT INTO results SELECT '/etc/passwd', id, kind, version, task, model, run, level, "
+        "part, density, run_b, level_b, density_b, inputs, settings, created, seconds FROM results "
+        "LIMIT 1", "DELETE FROM folders WHERE path = ''"),
+    "made in another folder": changed_by("UPDATE folders SET stamp = '1' WHERE path = ''", LIES),
+    "with a bad page": with_a_bad_page,
+    "with no text": changed_by("UPDATE results SET run = CAST(x'ff' AS TEXT)"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
@@ -363,23 +518,40 @@ def test_a_damaged_index_gives_way_to_the_files(store, damage):
     assert answers(store) == from_files(store)
 
 
-def test_every_garbled_page_of_the_index_gives_way(store):
+def test_an_index_that_came_with_a_copy_is_not_believed(store):
+    right = answers(store)
+    changed_by(LIES)(layout.index(store.root))
+    shutil.copytree(store.root, store.root.parent / "copy")
+    assert answers(open_store(store.root.parent / "copy")) == right
+
+
+def test_no_flipped_bit_of_the_index_is_believed(store):
     right = answers(store)
     path = layout.index(store.root)
-    content = path.read_bytes()
-    for start in range(0, len(content), 4096):
-        path.write_bytes(content[:start] + b"\xff" * 4096 + content[start + 4096 :])
+    content, draws = path.read_bytes(), np.random.default_rng(0)
+    for spot in [*draws.integers(0, len(content), 60), *range(len(content) - 90, len(content), 9)]:
+        damaged = bytearray(content)
+        damaged[spot] ^= 1 << int(draws.integers(8))
+        path.write_bytes(damaged)
         assert answers(store) == right
+
+
+def test_rebuilding_forgets_what_was_kept(store):
+    right = answers(store)
+    changed_by(LIES)(layout.index(store.root))
+    assert answers(store) != right  # sealed here, it cannot be told from ours
+    assert answers_of(Catalog(store.root).rebuilt(), store) == right
+    assert answers(store) == right
 
 
 def count_reads(monkeypatch):
     reads = []
-    describe = Catalog._describe
-    monkeypatch.setattr(
-        Catalog,
-        "_describe",
-        lambda self, path, kind: reads.append(path) or describe(self, path, kind),
-    )
+
+    def counted(root, path, kind, limit):
+        reads.append(path)
+        return described(root, path, kind, limit)
+
+    monkeypatch.setattr(index, "described", counted)
     return reads
 
 
@@ -399,40 +571,52 @@ def test_only_new_files_are_read(store, monkeypatch):
     assert reads == ["runs/imp/level_0002.h5"]
 
 
+def test_a_settled_index_is_not_written_again(store, monkeypatch):
+    monkeypatch.setattr(index, "_RACY", -1.0)
+    answers(store)
+    inode = layout.index(store.root).stat().st_ino
+    answers(store)
+    assert layout.index(store.root).stat().st_ino == inode
+    monkeypatch.undo()
+    answers(store)  # folders count as just changed now: looked at again each time, kept once
+    inode = layout.index(store.root).stat().st_ino
+    answers(store)
+    assert layout.index(store.root).stat().st_ino == inode
+
+
+def test_tests_of_a_settled_index_say_something(store, monkeypatch):
+    monkeypatch.setattr(index, "_RACY", -1.0)
+    monkeypatch.setattr(index, "notice", lambda *_: False)
+    before = answers(store)
+    overwrite_a_result(store)
+    assert answers(store) == before
+
+
 @pytest.fixture
 def read_only(monkeypatch):
-    """A system that lets nobody write an index, whoever runs the tests."""
-    connect = sqlite3.connect
+    """A system that lets nobody write, whoever runs the tests."""
 
-    def reading(path, **options):
-        if str(path) == ":memory:":
-            return connect(path, **options)
-        return connect(f"file:{path}?mode=ro", uri=True, **options)
+    def refuse(*_: object, **__: object) -> None:
+        raise LandscapeError("could not write: Permission denied")
 
-    def refuse(*_, **__):
-        raise PermissionError(13, "Permission denied")
-
-    def begin():
-        monkeypatch.setattr(catalog.sqlite3, "connect", reading)
-        monkeypatch.setattr(Path, "unlink", refuse)
-
-    return begin
+    return lambda: monkeypatch.setattr(snapshot, "write_over", refuse)
 
 
-@pytest.mark.parametrize("index", ["none", "fresh", "stale", "garbage", "folder"])
-def test_a_store_that_cannot_be_written_still_answers(store, read_only, index):
-    if index != "none":
+@pytest.mark.parametrize("kept", ["none", "fresh", "stale", "garbage", "folder"])
+def test_a_store_that_cannot_be_written_still_answers(store, read_only, kept):
+    if kept != "none":
         answers(store)
-    if index == "stale":
+    if kept == "stale":
         add_a_run(store)
-    if index == "garbage":
+    if kept == "garbage":
         layout.index(store.root).write_bytes(b"x" * 5000)
-    if index == "folder":
+    if kept == "folder":
         a_folder(layout.index(store.root))
     right = from_files(store)
     before = sorted(store.root.rglob("*"))
     read_only()
     assert answers(store) == right
+    assert answers_of(Catalog(store.root).rebuilt(), store) == right
     assert sorted(store.root.rglob("*")) == before
 
 
@@ -441,125 +625,226 @@ def test_a_store_that_cannot_be_written_still_answers(store, read_only, index):
     reason="only root can become another user",
 )
 def test_a_store_of_another_user_still_answers(store):
-    add_a_level(store)
-    right = answers(store)
+    answers(store)
     add_a_run(store)
+    closed = layout.run_folder(store.root, "other")
     right = from_files(store)
     for path in (store.root, *store.root.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
+    closed.chmod(0o700)
     script = (
         "import json, os, sys; from landscape.data_store.catalog import Catalog; import h5py; "
-        "from landscape.data_store import level_file, result_file; from pathlib import Path; "
-        "os.chdir(sys.argv[1]); os.setuid(65534); c = Catalog(Path('.')); "
-        "print(json.dumps([c.rows('runs'), c.rows('results')]))"
+        "from landscape.data_store import level_file, manifest, result_file, results; "
+        "from pathlib import Path; os.chdir(sys.argv[1]); os.setuid(65534); c = Catalog(Path('.'));"
+        " print(json.dumps([c.rows('runs'), c.rows('results'), c.faults()]))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, str(store.root)], capture_output=True, text=True, check=False
     )
     assert done.stderr == ""
-    assert json.loads(done.stdout) == [*right[:2]]
-
-
-def test_an_index_that_another_process_holds_is_left_to_it(store, monkeypatch):
-    answers(store)
-    add_a_run(store)
-    right = from_files(store)
-    connect = sqlite3.connect
-    holder = connect(layout.index(store.root), isolation_level=None)
-    holder.execute("BEGIN EXCLUSIVE")
-    inode = layout.index(store.root).stat().st_ino
-    monkeypatch.setattr(
-        catalog.sqlite3, "connect", lambda path, **options: connect(path, timeout=0.05)
-    )
-    assert answers(store) == right
-    assert layout.index(store.root).stat().st_ino == inode
-    holder.execute("ROLLBACK")
-    holder.close()
-    assert answers(store) == right
+    runs, results, faults = json.loads(done.stdout)
+    assert runs == [row for row in right[0] if row["run"] != "other"]
+    assert results == right[1]
+    assert faults == ["cannot list the folder runs/other: Permission denied; give read access"]
 
 
 # Files that cannot be described.
 
 
-def test_damaged_files_are_left_out(store):
+def test_damaged_files_are_left_out_and_named(store):
     add_run(store, "whole")
     level = layout.level_file(store.root, "imp", 1)
     level.write_bytes(level.read_bytes()[:-1])
-    layout.run_manifest(store.root, "other").write_text("{")
-    result = layout.result_file(store.root, "barrier", ID)
+    manifest = layout.run_manifest(store.root, "other")
+    manifest.write_text("{")
+    result = place(store.root, FIRST)
     result.write_bytes(result.read_bytes()[:1000])
-    runs, results, levels = answers(store)
-    assert [(row["run"], row["levels"]) for row in runs] == [("imp", 1), ("whole", 2)]
-    assert [row["kind"] for row in results] == ["overlap"]
-    assert [row["level"] for row in levels["imp"]] == [0]
+    for _ in range(2):
+        runs, results, levels = answers(store)
+        assert [(row["run"], row["levels"]) for row in runs] == [("imp", 1), ("whole", 2)]
+        assert [row["kind"] for row in results] == ["overlap"]
+        assert [row["level"] for row in levels["imp"]] == [0]
+        faults = Catalog(store.root).faults()
+        assert len(faults) == 3
+        for path, fault in zip((result, level, manifest), faults, strict=True):
+            assert fault.startswith(f"{path} is damaged")
+        assert Catalog(store.root).faults("results/barrier/") == faults[:1]
+        assert Catalog(store.root).faults("results/overlap/") == []
+        assert Catalog(store.root).listing("runs") == (runs, faults)
 
 
-def test_a_repaired_file_comes_back(store):
+def test_a_repaired_file_comes_back(store, when):
     right = answers(store)
     level = layout.level_file(store.root, "imp", 1)
     content = level.read_bytes()
+    when()
     level.write_bytes(content[:-1])
     assert answers(store) != right
+    assert len(Catalog(store.root).faults()) == 1
+    when()
     level.write_bytes(content)
+    assert answers(store) == right
+    assert Catalog(store.root).faults() == []
+
+
+def test_what_could_not_be_read_for_a_while_comes_back(store, monkeypatch):
+    """A fault is no property of the file: a limit, a lock, too many open files."""
+    monkeypatch.setattr(index, "_RACY", -1.0)
+    right = answers(store)
+    layout.index(store.root).unlink()
+    small = Catalog(store.root, size_limit=100)
+    assert small.rows("results") == small.levels("imp") == []
+    assert all("more than 100 is refused unless --max-size" in f for f in small.faults("results/"))
     assert answers(store) == right
 
 
+def sealed_manifest(record):
+    return manifest_bytes(layout.RUN_FORMAT, layout.RUN_VERSION, record)
+
+
+CREATED = {"created": "2026-01-01"}
+
+
 @pytest.mark.parametrize(
-    "text",
+    "content",
     [
-        "", "[]", "null", "{}", '{"config": {}}', '{"config": null, "provenance": null}',
-        "\udcff\udcfe",
-        json.dumps({"config": CONFIG | {"task": ["a"]}, "provenance": {"created": ""}}),
-        json.dumps({"config": CONFIG | {"seed": 2**70}, "provenance": {"created": ""}}),
-        json.dumps({"config": CONFIG, "provenance": {"created": {}}}),
+        b"", b"[]", b"null", b"{}", b"\xff\xfe", b"[" * 100_000,
+        sealed_manifest({}),
+        sealed_manifest({"config": None, "provenance": None}),
+        sealed_manifest({"config": CONFIG, "provenance": {}}),
+        sealed_manifest({"config": CONFIG, "provenance": {"created": {}}}),
+        sealed_manifest({"config": CONFIG, "provenance": {"created": None}}),
+        sealed_manifest({"config": CONFIG | {"task": ["a"]}, "provenance": CREATED}),
+        sealed_manifest({"config": CONFIG | {"task": 3}, "provenance": CREATED}),
+        sealed_manifest({"config": CONFIG | {"task": "\ud800"}, "provenance": CREATED}),
+        sealed_manifest({"config": CONFIG | {"levels": None}, "provenance": CREATED}),
+        sealed_manifest({"config": CONFIG | {"levels": "3"}, "provenance": CREATED}),
+        sealed_manifest({"config": CONFIG | {"levels": 10**400}, "provenance": CREATED}),
+        sealed_manifest({"config": CONFIG | {"criterion": 1.5}, "provenance": CREATED}),
     ],
 )  # fmt: skip
-def test_an_odd_manifest_is_left_out(store, text):
+def test_an_odd_manifest_is_left_out_and_named(store, content):
     path = layout.run_manifest(store.root, "other")
-    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    path.write_bytes(content)
     for _ in range(2):
-        assert [row["run"] for row in Catalog(store.root).rows("runs")] == ["imp"]
+        rows, (fault,) = Catalog(store.root).listing("runs")
+        assert [row["run"] for row in rows] == ["imp"]
+        assert fault.startswith(str(path))
 
 
-@pytest.mark.parametrize(
-    "record",
-    [
-        None, [], {}, {"inputs": []}, {"inputs": [3]}, {"inputs": [{}]}, {"kind": ["barrier"]},
-        {"inputs": None}, {"inputs": [{"address": "a", "run": [], "level": 0, "density": 1}]},
-    ],
-)  # fmt: skip
-def test_an_odd_result_is_left_out(store, record):
-    sealed = BARRIER.example()
-    base = {
-        "kind": "barrier", "task": "t", "model": "m", "created": "2026", "seconds": 1.0,
-        "inputs": [{"address": "a@0", "run": "a", "level": 0, "density": 1.0}],
-    }  # fmt: skip
-    record = {**base, **record} if isinstance(record, dict) and record else record
-    sealed.attrs = {} if record is None else {"record": json.dumps(record)}
-    path = layout.result_file(store.root, "barrier", "ef" * 20)
-    path.parent.mkdir(parents=True)
-    path.write_bytes(result_image(bytes(sealed.to_netcdf(engine="h5netcdf"))))
-    (path.parent / "text.nc").write_text("text")
-    (path.parent / "folder.nc").mkdir()
+def test_a_seed_beyond_64_bits_is_no_trouble(store):
+    store.create("large", {"config": CONFIG | {"seed": 2**70}, "provenance": CREATED})
+    (row,) = Catalog(store.root).rows("runs", {"run": "large"})
+    assert row["seed"] == float(2**70)
+
+
+ODD = [
+    {"inputs": []}, {"inputs": [3]}, {"inputs": [{}]}, {"inputs": None}, {"kind": ["barrier"]},
+    {"kind": "../barrier"}, {"schema_version": 1}, {"schema_version": []}, {"created": None},
+    {"created": 3}, {"seconds": "long"}, {"seconds": None}, {"task": ["a"]}, {"task": "\ud800"},
+    {"inputs": [{**FIRST["inputs"][0], "run": []}]},
+    {"inputs": [{**FIRST["inputs"][0], "density": "thin"}]},
+    {"inputs": [{**FIRST["inputs"][0], "level": True, "address": 3}]},
+    {"inputs": [{k: v for k, v in FIRST["inputs"][0].items() if k != "part"}]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", ODD)
+def test_an_odd_result_is_left_out_and_named(store, change):
+    netcdf, _, table = parts(place(store.root, FIRST).read_bytes())
+    said = {**FIRST, "task": "other", **change}
+    try:
+        path = layout.result_file(store.root, "barrier", result_id(said))
+    except (LookupError, TypeError):
+        path = layout.result_file(store.root, "barrier", "ef" * 20)
+    if path == place(store.root, FIRST):
+        path.unlink()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(sealed(netcdf, json.dumps(said).encode(), json.dumps(table).encode()))
+    ids = {result_id(FIRST), result_id(SECOND)} - {path.stem}
     for _ in range(2):
-        assert [row["id"] for row in Catalog(store.root).rows("results")] == ["cd" * 20, ID]
+        rows, (fault,) = Catalog(store.root).listing("results")
+        assert {row["id"] for row in rows} == ids
+        assert fault.startswith(str(path))
 
 
-def test_links_to_nothing_and_rests_of_writers_are_passed_over(store):
+def test_results_about_files_have_no_run_or_level(store):
+    inputs = [
+        {**i, "address": f"{n}.pt", "run": None, "level": None, "density": None}
+        for n, i in enumerate(FIRST["inputs"])
+    ]
+    written(store.root, pair(), record(inputs=inputs, task=None, model=None))
+    (row,) = Catalog(store.root).rows("results", {"run": None})
+    assert row["inputs"] == "0.pt 1.pt"
+    assert row["level"] is row["density"] is row["run_b"] is row["task"] is None
+
+
+def test_links_foreign_files_and_rests_of_writers_are_passed_over(store):
     right = answers(store)
     folder = layout.run_folder(store.root, "imp")
-    (folder / "level_0007.h5").symlink_to(folder / "gone.h5")
     layout.run_folder(store.root, "gone").symlink_to(folder / "gone")
-    (folder / ".level_0008.h5.77.00ff.tmp").write_bytes(b"rest")
+    (folder / ".level_0008.h5.00000000.77.001122ff.tmp").write_bytes(b"rest")
     (layout.runs(store.root) / "note.txt").touch()
-    results = layout.result_file(store.root, "barrier", ID).parent
-    (results / f".{ID}.nc.77.00ff.tmp").write_bytes(b"rest")
-    (results / f"{'ac' * 20}.nc").symlink_to(results / "gone.nc")
+    (layout.runs(store.root) / "Not A Run").mkdir()
+    (layout.runs(store.root) / os.fsdecode(b"\xff")).mkdir()
+    shelf = place(store.root, FIRST).parent
+    (shelf / f".{result_id(FIRST)}.nc.00000000.77.001122ff.tmp").write_bytes(b"rest")
+    for name in ("text.nc", os.fsdecode(b"\xff.nc"), f"{'ab' * 20}.txt", "AB.nc"):
+        (shelf / name).write_text("text")
+    (layout.results(store.root) / "barrier" / os.fsdecode(b"\xff")).mkdir()
+    (layout.results(store.root) / "barrier" / "file").write_text("text")
+    assert answers(store) == right
+    assert Catalog(store.root).faults() == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes there")
+def test_what_is_no_plain_file_is_named_and_never_waited_for(store):
+    right = answers(store)
+    folder, shelf = layout.run_folder(store.root, "imp"), place(store.root, FIRST).parent
+    (folder / "level_0007.h5").symlink_to(folder / "level_0000.h5")
+    os.mkfifo(folder / "level_0008.h5")
+    (folder / "level_0009.h5").mkdir()
+    (shelf / f"{shelf.name}{'f' * 38}.nc").symlink_to("/etc/passwd")
+    assert answers(store) == right
+    faults = Catalog(store.root).faults()
+    assert [Path(fault.split(" is ")[0].removeprefix("cannot read ").split(":")[0]).name
+            for fault in faults] == [f"{shelf.name}{'f' * 38}.nc", "level_0007.h5",
+                                     "level_0008.h5", "level_0009.h5"]  # fmt: skip
+    assert all("symbolic link" in faults[i] for i in (0, 1))
+
+
+def test_a_folder_that_vanishes_meanwhile_is_passed_over(store, monkeypatch):
+    right = answers(store)
+    folder = layout.run_folder(store.root, "gone")
+    folder.mkdir()
+    subfolders = index._subfolders
+
+    def vanishing(root):
+        found = subfolders(root)
+        if folder.exists():
+            folder.rmdir()
+        return found
+
+    monkeypatch.setattr(index, "_subfolders", vanishing)
+    assert answers(store) == right
+
+
+def test_a_file_that_vanishes_meanwhile_is_passed_over(store, monkeypatch):
+    right = answers(store)
+    extra = layout.level_file(store.root, "imp", 5)
+    extra.write_bytes(b"x")
+    kind = index._kind
+
+    def vanishing(folder, name):
+        extra.unlink(missing_ok=True)
+        return kind(folder, name)
+
+    monkeypatch.setattr(index, "_kind", vanishing)
     assert answers(store) == right
 
 
 def test_listing_a_store_imports_nothing_heavy(store):
-    heavy = ("torch", "xarray", "pandas", "matplotlib", "scipy")
+    heavy = ("torch", "xarray", "pandas", "matplotlib", "scipy", "rich", "h5netcdf")
     script = (
         "import sys; from pathlib import Path; from landscape.data_store.catalog import Catalog; "
         "c = Catalog(Path(sys.argv[1])); r = c.rows('runs'), c.rows('results'), c.levels('imp'); "

@@ -14,10 +14,13 @@ import pytest
 import landscape
 from landscape.analysis.registry import ANALYSES
 from landscape.cli import run
+from landscape.data_store import layout
+from landscape.data_store.manifest import manifest_bytes
 from landscape.data_store.records import RunConfig
 from landscape.data_store.store import Store
 from landscape.figures.registry import FIGURES
 from landscape.registry import COMMANDS
+from tests.support.results import pair, place, record, saved
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -121,6 +124,165 @@ def test_train_then_everything_else(call: Call, tmp_path: Path) -> None:
         written = [Path(line.removeprefix("wrote ")) for line in out.splitlines()]
         assert {path.suffix for path in written} == {".pdf", ".png"}
         assert all(path.stat().st_size > 1000 for path in written)
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """A store with four results of two tasks, and no run."""
+    root = landscape.open(tmp_path / "results").root
+    for level in range(3):
+        saved(root, pair(f"imp@{level}"), record(level=level, settings={"points": 25 + level}))
+    saved(root, pair("other"), record(run="other", task="mnist", seconds=12.3456))
+    return root
+
+
+@pytest.mark.parametrize(
+    ("conditions", "runs"),
+    [
+        ([], "imp imp imp other"),
+        (["task=mnist"], "other"),
+        (["task!=mnist"], "imp imp imp"),
+        (["density<0.9"], "imp imp"),
+        (["density<=0.8", "density>0.7"], "imp"),
+        (["density>=1"], "imp other"),
+        (["points=25"], "imp"),
+        (["points>5", "level<2"], "imp imp"),
+        (["kind=barrier", "task=digits", "density<0.7"], "imp"),
+        (["run>impa"], "other"),
+        (["seconds>1e1"], "other"),
+        (["inputs=other@0 other@1"], "other"),
+        (["run=' OR 1=1 --"], ""),
+        (["run=none"], ""),
+    ],
+)
+def test_ls_finds_results_by_conditions(
+    conditions: list[str], runs: str, call: Call, results: Path
+) -> None:
+    where = [word for condition in conditions for word in ("--where", condition)]
+    code, out, err = call("ls", "results", *where, "--store", results, "--json")
+    assert (code, err) == (0, "")
+    assert sorted(row["run"] for row in json.loads(out)) == runs.split()
+    assert all(row["settings"]["points"] >= 5 for row in json.loads(out))
+    code, out, err = call("ls", "results", *where, "--store", results)
+    assert (code, err) == (0, "")
+    if runs:
+        assert len(out.splitlines()) == 1 + len(runs.split())
+    else:
+        assert out == f"no results in {results} meet that\n"
+
+
+def test_ls_prints_a_table_that_machines_can_cut(call: Call, results: Path) -> None:
+    _, out, _ = call("ls", "results", "--store", results)
+    head, *rows = out.splitlines()
+    assert head.split() == ["id", "kind", "checkpoints", "task", "model", "seconds", "created"]
+    starts = [head.index(f"  {name}") + 2 for name in ("kind", "checkpoints", "task", "model")]
+    for row in rows:
+        assert all(row[start - 2 : start] == "  " and row[start] != " " for start in starts)
+    assert any(" 12.35  " in row for row in rows)
+    assert max(map(len, rows)) == len(rows[0])
+
+
+def test_ls_folds_what_a_terminal_has_no_room_for(
+    results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    run(["ls", "results", "--store", str(results)])
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+    assert max(map(len, lines)) <= 60
+    text = "".join(line.ljust(60) for line in lines)
+    assert text.count("imp@0") >= 1
+    assert len(lines) > 5
+
+
+def test_ls_runs_by_conditions(call: Call, small_store: Store) -> None:
+    code, out, _ = call("ls", "--where", "criterion=random", "--store", small_store.root, "--json")
+    assert code == 0
+    assert [row["run"] for row in json.loads(out)] == ["random"]
+    code, out, _ = call("ls", "--where", "levels>7", "--store", small_store.root)
+    assert (code, out) == (0, f"no runs in {small_store.root} meet that\n")
+
+
+@pytest.mark.parametrize(
+    ("condition", "says"),
+    [
+        ("modl=x", r"unknown field of results 'modl'; did you mean 'model'\? available: created, "
+         r"density, density_b, id, inputs, kind, level, level_b, model, part, points, run"),
+        ("settings=x", r"unknown field of results 'settings'"),
+        ("density<thin", r"density is a number; 'thin' cannot be compared with it"),
+        ("level=one", r"level is a number; 'one' cannot be compared with it"),
+        ("density", r"'density' is no condition; write FIELD=VALUE or, with quotes, 'FIELD<VALUE'"),
+        ("density<", r"'density<' is no condition"),
+        ("1=1 OR task=x", r"'1=1 OR task=x' is no condition"),
+        ("task=\udcff", r"task cannot be compared with '.udcff'"),
+    ],
+)  # fmt: skip
+def test_ls_says_what_is_wrong_with_a_condition(
+    condition: str, says: str, call: Call, results: Path
+) -> None:
+    code, out, err = call("ls", "results", "--where", condition, "--store", results)
+    assert (code, out) == (2, "")
+    assert re.search(says, sentence(err)), err
+
+
+def test_ls_names_damaged_files_and_lists_the_rest(call: Call, results: Path) -> None:
+    path = place(results, record(level=1, settings={"points": 26}))
+    path.write_bytes(path.read_bytes()[:-1])
+    for _ in range(2):
+        code, out, err = call("ls", "results", "--store", results, "--json")
+        assert code == 0
+        assert len(json.loads(out)) == 3
+        assert re.fullmatch(
+            rf"Warning: left out: {path} is damaged or no result: .*; see 'landscape verify'\n", err
+        )
+    _, out, err = call("ls", "--store", results)
+    assert str(path) in err
+    _, out, err = call("ls", "results", "--store", results, "--quiet")
+    assert err == ""
+    small = call("ls", "results", "--store", results, "--max-size", "1kB")
+    assert "more than 1000 is refused unless --max-size allows it" in small[2]
+
+
+def test_show_describes_a_result(call: Call, results: Path) -> None:
+    said = record(run="other", task="mnist", seconds=12.3456)
+    path = place(results, said)
+    code, out, _ = call("show", path.stem[:12], "--store", results)
+    assert code == 0
+    for line in (r"id +" + path.stem, r"kind +barrier", r"inputs +other@0, other@1", r"  points +5",
+                 r"density +100\.00 %", r"seconds +12\.3456", r"landscape +0\.1\.0"):  # fmt: skip
+        assert re.search(f"^{line}$", out, re.MULTILINE), line
+    _, out, _ = call("show", path.stem, "--store", results, "--json")
+    shown = json.loads(out)
+    assert {name: shown[name] for name in said} == said
+    assert shown["path"] == path.relative_to(results).as_posix()
+    assert call("show", "x" + path.stem[1:], "--store", results)[0] == 2
+
+
+def test_show_asks_for_more_of_an_id_that_begins_several(call: Call, tmp_path: Path) -> None:
+    root = landscape.open(tmp_path / "store").root
+    begins: dict[str, int] = {}
+    for level in range(2000):  # two of a thousand ids begin with the same four digits
+        start = place(root, record(level=level)).stem[:4]
+        if start in begins:
+            break
+        begins[start] = level
+    for number in (begins[start], level):
+        saved(root, pair(), record(level=number))
+    code, _, err = call("show", start, "--store", root)
+    assert code == 2
+    assert sentence(err) == f"'{start}' begins 2 results; give more of the id"
+
+
+def test_what_a_stranger_wrote_commands_no_terminal(call: Call, tmp_path: Path) -> None:
+    root = landscape.open(tmp_path / "store").root
+    said = record(task="[/bold]\x1b[2J\nx", model="[red]α", layers={"a": 3}, density="x" * 9)
+    path = saved(root, pair(), said)
+    for arguments in (["ls", "results"], ["show", path.stem]):
+        code, out, _ = call(*arguments, "--store", root)
+        assert code == 0
+        assert "\x1b" not in out
+        assert r"[/bold]\x1b[2J\nx" in out
+        assert "[red]α" in out
 
 
 def test_show_describes_runs_levels_and_files(call: Call, small_store: Store) -> None:
@@ -256,10 +418,13 @@ def test_bad_stores_are_one_sentence(call: Call, tmp_path: Path) -> None:
     code, _, err = call("ls", "--store", tmp_path / "none")
     assert "there is no store at" in sentence(err)
     newer = landscape.open(tmp_path / "newer").root / "store.json"
-    newer.write_text(newer.read_text().replace("1,\n", "9,\n", 1))
+    newer.write_bytes(manifest_bytes(layout.STORE_FORMAT, (9, 0), {"written_by": "7.0"}))
     code, _, err = call("ls", "--store", newer.parent)
     assert code == 1
-    assert re.search(r"format version 9; this version reads up to 1", sentence(err))
+    assert re.search(
+        r"is of format version 9 and this version reads up to 1: it needs landscape 7\.0; update",
+        sentence(err),
+    )
 
 
 def test_damaged_and_foreign_files_are_one_sentence(

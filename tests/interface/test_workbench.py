@@ -19,7 +19,9 @@ from landscape.analysis import barrier as barrier_module
 from landscape.analysis.evaluator import Evaluator
 from landscape.data_store import layout
 from landscape.data_store.errors import LandscapeError, UsageError
-from landscape.data_store.results import content_digest, record_of
+from landscape.data_store.level_file import level_image, read_level
+from landscape.data_store.manifest import manifest_bytes
+from landscape.data_store.results import load_result, record_of
 from landscape.data_store.schemas import BARRIER
 from landscape.data_store.store import Store
 from landscape.subject import Context
@@ -288,7 +290,7 @@ def test_the_same_weights_under_another_address_are_relabelled(store, evaluation
         again.drop_vars("pair").drop_attrs(), first.drop_vars("pair").drop_attrs()
     )
     BARRIER.validate(again)
-    assert content_digest(again) == again.attrs["content_sha256"]
+    assert again.attrs == first.attrs
     path = layout.level_file(store.root, "imp", 1)
     copied = ask(store, "imp@0", path)
     assert not evaluations
@@ -346,7 +348,7 @@ def test_the_record_of_an_analysis_without_a_loss(store):
     assert len(results(store)) == 1
 
 
-def test_an_answer_without_a_store_is_sealed_and_kept_nowhere(nets, tmp_path, monkeypatch):
+def test_an_answer_without_a_store_has_its_record_and_is_kept_nowhere(nets, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
     ds = ask(None, made(nets, "relu", 0), made(nets, "relu", 1), task="digits")
@@ -355,7 +357,7 @@ def test_an_answer_without_a_store_is_sealed_and_kept_nowhere(nets, tmp_path, mo
     assert record["model"] == "Sequential"
     assert [i["address"] for i in record["inputs"]] == ["state-dict", "state-dict"]
     assert record["inputs"][0]["level"] is None
-    assert content_digest(ds) == ds.attrs["content_sha256"]
+    assert list(ds.attrs) == ["record"]
 
 
 def idx(path: Path, array: np.ndarray) -> None:
@@ -391,7 +393,17 @@ def edited(store, name, **config) -> None:
     manifest["config"] |= config
     if data:
         manifest["data"]["digest"] = data
-    path.write_text(json.dumps(manifest))
+    known = {k: v for k, v in manifest.items() if k not in ("format", "version", "sha256")}
+    path.write_bytes(manifest_bytes(layout.RUN_FORMAT, layout.RUN_VERSION, known))
+    keep_levels(store[name], store[name])
+
+
+def keep_levels(run, source) -> None:
+    """Give a run the levels of another, as if they were its own."""
+    for number in source.levels:
+        level = read_level(layout.level_file(source.root, source.name, number))
+        path = layout.level_file(run.root, run.name, number)
+        path.write_bytes(level_image(replace(level, run=run.identity)))
 
 
 def test_two_runs_that_disagree_are_refused_until_one_is_named(store):
@@ -452,3 +464,108 @@ def test_several_answers_carry_the_record_of_each(small_store: Store) -> None:
     assert record["kind"] == "overlap"
     asked = [" ".join(i["address"] for i in one["inputs"]) for one in record["results"]]
     assert asked == both["pair"].values.tolist() == ["imp@0 imp@1", "imp@1 imp@2"]
+
+
+# What is damaged, large or foreign
+
+
+def flipped(path: Path, place: int) -> bytes:
+    """Flip one bit of a file; its content then."""
+    content = bytearray(path.read_bytes())
+    content[place % len(content)] ^= 1 << abs(place) % 8
+    path.write_bytes(content)
+    return bytes(content)
+
+
+@pytest.mark.parametrize("place", [0, 700, -1, -100, -500])
+def test_just_a_damaged_answer_is_computed_again(store, evaluations, place):
+    first = ask(store, "imp")
+    paths = sorted(results(store))
+    whole = [path.read_bytes() for path in paths]
+    damaged = flipped(paths[0], place)
+    aside = store.root / "damaged" / paths[0].relative_to(store.root)
+    evaluations.clear()
+    message = rf"{paths[0].name} .*; it is now {aside}, and computed again"
+    with pytest.warns(UserWarning, match=message) as warned:
+        again = ask(store, "imp")
+    assert len(warned) == 1
+    assert evaluations == ["train", "test"]
+    assert aside.read_bytes() == damaged
+    for name in first.variables:
+        assert again[name].values.tobytes() == first[name].values.tobytes()
+    assert paths[1].read_bytes() == whole[1]
+    assert load_result(paths[0]).loss.values.tobytes() in [p.tobytes() for p in first.loss.values]
+    evaluations.clear()
+    xr.testing.assert_identical(ask(store, "imp"), again)
+    assert not evaluations
+
+
+@pytest.mark.parametrize("how", ["cut", "another", "empty"])
+def test_an_answer_to_another_question_is_computed_again(store, evaluations, how):
+    first = ask(store, "imp")
+    one, other = sorted(results(store))
+    content = {"cut": one.read_bytes()[:-9], "another": other.read_bytes(), "empty": b""}[how]
+    one.write_bytes(content)
+    with pytest.warns(UserWarning, match="and computed again"):
+        again = ask(store, "imp")
+    for name in first.variables:
+        assert again[name].values.tobytes() == first[name].values.tobytes()
+
+
+def test_a_damaged_level_is_named_and_no_answer(store):
+    flipped(layout.level_file(store.root, "imp", 1), 3000)
+    before = results(store)
+    with pytest.raises(LandscapeError, match=r"level_0001\.h5 is damaged: its content does not"):
+        ask(store, "imp")
+    assert results(store) == before
+
+
+def test_the_size_limit_of_the_store_holds_in_its_analyses(store):
+    path = layout.level_file(store.root, "imp", 1)
+    limit = path.stat().st_size - 1
+    small = Store(store.root, limit)
+    with pytest.raises(LandscapeError, match=rf"imp/level_.*more than {limit} is refused unless"):
+        ask(small, "imp@0", "imp@1")
+    with pytest.raises(LandscapeError, match=rf"level_0001\.h5 .*more than {limit} is refused"):
+        ask(small, path, path)
+    assert path.is_file()
+    assert not results(store)
+
+
+def test_a_stored_answer_over_the_limit_is_no_damage(store):
+    ask(store, "imp@0", "imp@1")
+    before = results(store)
+    run = store["imp"]
+    with pytest.raises(LandscapeError, match=r"more than 300 is refused unless --max-size"):
+        ask(Store(store.root, 300), run[0], run[1])
+    assert results(store) == before
+    assert not (store.root / "damaged").exists()
+
+
+def test_nothing_is_kept_through_a_link(store, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    layout.results(store.root).symlink_to(outside)
+    with pytest.raises(LandscapeError, match="results is a symbolic link; a store keeps plain"):
+        landscape.open(store.root)
+    run = store["imp"]
+    with pytest.raises(LandscapeError, match="results is a symbolic link; a store keeps plain"):
+        ask(store, run[0], run[1])
+    assert not list(outside.iterdir())
+
+
+def test_an_imported_run_is_asked_about_with_its_task_and_model(store, nets):
+    """How it was trained nobody asks: what it computes is known from --task and --model."""
+    manifest = json.loads(layout.run_manifest(store.root, "imp").read_text())
+    record = {
+        "config": {"task": "digits", "model": "mlp:64-20-10", "levels": 3},
+        "imported": {"sources": [{"name": "a.pt", "sha256": "0" * 64}]},
+        **{k: manifest[k] for k in ("spec", "data", "provenance")},
+    }
+    run = store.create("theirs", record)
+    keep_levels(run, store["imp"])
+    theirs = ask(store, "theirs")
+    assert theirs.loss.values.tobytes() == ask(store, "imp").loss.values.tobytes()
+    assert theirs.run.values.tolist() == ["theirs", "theirs"]
+    with pytest.raises(LandscapeError, match="how it was trained is unknown"):
+        run.config  # noqa: B018

@@ -1,0 +1,68 @@
+"""Queries: all stored results of a kind that match, as one dataset."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from landscape.data_store.catalog import Catalog
+from landscape.data_store.conditions import Condition, conditions
+from landscape.data_store.errors import LandscapeError, unknown
+from landscape.data_store.join import ALONG, join, pairs
+from landscape.data_store.result_file import Result, Variable
+from landscape.data_store.results import read_stored
+from landscape.data_store.schemas import SCHEMAS, TRAINING
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from landscape.data_store.store import Store
+
+
+def query(store: Store, kind: str, where: Mapping[str, Any]) -> xr.Dataset:
+    """All results of `kind` in the store that match, joined along ``pair``.
+
+    Parameters
+    ----------
+    where
+        Conditions on the fields of the catalogue (``task``, ``model``, ``run``, ``level``,
+        ``density`` of the first checkpoint, …) or on settings of the analysis: a value, a
+        list, or a slice with both ends included.
+
+    The coordinate ``result`` names each pair's result. Results with other labels are joined as
+    `join` says, with NaN. About 0.2 ms a result.
+
+    Raises `UsageError` for an unknown kind or field, `LandscapeError` if nothing matches, a
+    file is damaged, or the results are of different schema versions; warns of files that the
+    catalogue could not read.
+    """
+    if kind not in SCHEMAS or kind == TRAINING.kind:
+        raise unknown("kind of result", kind, [k for k in SCHEMAS if k != TRAINING.kind])
+    catalog = Catalog(store.root, store.size_limit)
+    wanted = [Condition("kind", "=", kind), *conditions(where)]
+    rows, faults = catalog.listing("results", wanted, f"results/{kind}/")
+    for fault in faults:
+        warnings.warn(f"left out: {fault}; see 'landscape verify'", stacklevel=3)
+    if not rows:
+        asked = ", ".join(f"{k}={v!r}" for k, v in where.items()) or "no condition"
+        raise LandscapeError(f"no stored {kind} result matches {asked}; see 'landscape ls'")
+    versions = sorted({row["version"] for row in rows}, key=lambda v: (len(v), v))
+    if len(versions) > 1:
+        raise LandscapeError(
+            f"the {kind} results that match are of schema versions {', '.join(versions)}, which "
+            f"are not joined; add version={versions[-1]!r}"
+        )
+    rows.sort(key=lambda r: (r["run"] or "", r["level"] or 0, r["inputs"], r["id"]))
+    parts = [
+        read_stored(store.root / row["path"], root=store.root, limit=store.size_limit)
+        for row in rows
+    ]
+    counts = [pairs(part) for part in parts]
+    ids = np.repeat([row["id"] for row in rows], counts)
+    attrs = {"long_name": "id of the result", "units": "1"}
+    named = {"result": Variable((ALONG,), ids, attrs, is_coordinate=True)}
+    whole = join(parts)
+    return Result(whole.record, {**whole.variables, **named}).dataset()
