@@ -17,7 +17,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from landscape.api import ask, draw, open, train
+    from landscape.api import ask, draw, export, import_run, open, train
     from landscape.data_store.errors import LandscapeError, UsageError
     from landscape.data_store.mask import Mask
     from landscape.data_store.params import ParamSpec
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "ask": "landscape.api",
     "draw": "landscape.api",
+    "export": "landscape.api",
+    "import_run": "landscape.api",
     "open": "landscape.api",
     "train": "landscape.api",
     "LandscapeError": "landscape.data_store.errors",
@@ -56,6 +58,8 @@ __all__ = [
     "UsageError",
     "ask",
     "draw",
+    "export",
+    "import_run",
     "make_task",
     "open",
     "record_of",

@@ -8,6 +8,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from landscape.data_store.errors import UsageError
+from landscape.data_store.files import SIZE_LIMIT
 from landscape.data_store.store import Run, Store, open_store
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import nn
 
+    from landscape.data_store.records import Checkpoint
     from landscape.subject import Source
     from landscape.trainer import Listener
     from landscape.training.task import Task
@@ -25,12 +28,17 @@ def default_store() -> Path:
     return Path(os.environ.get("LANDSCAPE_STORE") or "landscape-store")
 
 
-def open(path: str | Path | None = None, *, create: bool = True) -> Store:  # noqa: A001
+def open(  # noqa: A001
+    path: str | Path | None = None, *, create: bool = True, size_limit: int = SIZE_LIMIT
+) -> Store:
     """The store in a folder, made if it is not there; `default_store` if none is named.
+
+    Files of more than `size_limit` bytes, stored or unpacked, are refused when they are read.
 
     Raises `LandscapeError` as `landscape.data_store.store.open_store` does.
     """
-    return open_store(path if path is not None else default_store(), create=create)
+    place = path if path is not None else default_store()
+    return open_store(place, create=create, size_limit=size_limit)
 
 
 def train(
@@ -59,6 +67,48 @@ def train(
         listener=listener,
         **settings,
     )
+
+
+def import_run(
+    *paths: str | Path,
+    name: str,
+    store: Store | None = None,
+    task: str | None = None,
+    model: str | None = None,
+    data: str | Path | None = None,
+    by_order: bool = False,
+) -> Run:
+    """Foreign checkpoints as the levels of a run; see `landscape.importer.collect`."""
+    from landscape.importer import import_run as bring
+
+    folder = Path(data) if data else None
+    files = [Path(path) for path in paths]
+    return bring(
+        store or open(), name, files, task=task, model=model, data=folder, by_order=by_order
+    )
+
+
+def export(
+    what: str | Checkpoint,
+    path: str | Path,
+    *,
+    store: Store | None = None,
+    force: bool = False,
+    pair: str | None = None,
+) -> dict[str, Any]:
+    """Write a ticket, another point or a result's surface; see `landscape.exporter.export`.
+
+    ``export("mnist-imp@7", "ticket.h5")`` writes the level's ticket; a `Checkpoint` of a store
+    is written as it is.
+    """
+    from landscape.exporter import export as write
+
+    if not isinstance(what, str):
+        if what.home is None:
+            raise UsageError(f"{what.address or 'this checkpoint'} comes from no store; import it")
+        store = store or open(what.home, create=False)
+        what = f"{what.run}@{what.level}.{what.part}"
+    return write(store or open(), what, Path(path), force=force, pair=pair)
 
 
 def ask(

@@ -13,6 +13,7 @@ import numpy as np
 
 from landscape.data_store.address import is_file_address, parse_address
 from landscape.data_store.errors import LandscapeError, UsageError
+from landscape.data_store.files import SIZE_LIMIT
 from landscape.data_store.params import Array, ParamSpec
 from landscape.data_store.records import Checkpoint
 from landscape.data_store.store import Run, Store
@@ -92,6 +93,11 @@ class Subject:
         return [self._in_memory(source)]
 
     @property
+    def _size_limit(self) -> int:
+        """Largest file that is read, in bytes."""
+        return SIZE_LIMIT if self.context.store is None else self.context.store.size_limit
+
+    @property
     def is_runs_own(self) -> bool:
         """True if task and model are those of the checkpoints' run."""
         return self._run is not None and self.context.task is None and self._given_model is None
@@ -156,7 +162,7 @@ class Subject:
         Raises `LandscapeError` if a checkpoint of the group is not of this network.
         """
         for checkpoint in group:
-            self._require_fit(checkpoint)
+            self.require_fit(checkpoint)
         if bn not in self._landscapes:
             from landscape.analysis.evaluator import Evaluator
             from landscape.sources import device_named
@@ -180,16 +186,16 @@ class Subject:
         neither the data nor torch. Otherwise the losses of 16 training examples at every
         checkpoint stand for code that cannot be compared.
         """
-        if self.is_runs_own:
-            assert self._run is not None
-            return f"{self._run.description['data']['digest']}/{self.model_name}"
+        own = _data_digest(self._run)
+        if self.is_runs_own and own:
+            return f"{own}/{self.model_name}"
         landscape = self.landscape(bn, group)
         seen = [landscape.losses(c.point, split="train", examples=16).tobytes() for c in group]
         return f"{self.task.digest}/{hashlib.sha256(b''.join(seen)).hexdigest()}"
 
     def _config(self, name: str) -> Any:
         """A setting of the checkpoints' run, None without a run."""
-        return None if self._run is None else self._run.description["config"][name]
+        return None if self._run is None else self._run.description["config"].get(name)
 
     def _stored(self, text: str) -> list[Checkpoint]:
         """The checkpoint at an address, or all final ones of a run."""
@@ -200,7 +206,7 @@ class Subject:
         self._belongs_to(run)
         if place.level is not None:
             return [run.checkpoint(place)]
-        return [run[level] for level in run.levels]
+        return [run[level] for level in run.unbroken_levels]
 
     def _belongs_to(self, run: Run) -> None:
         """Take task and model from the run; refuse one that contradicts an earlier run."""
@@ -216,7 +222,8 @@ class Subject:
                     f"run {self._run.name!r} has {what} {mine!r} and run {run.name!r} {theirs!r}; "
                     f"give --{what} to say on which to compare them"
                 )
-        if self.context.task is None and first["data"]["digest"] != other["data"]["digest"]:
+        digests = {_data_digest(self._run), _data_digest(run)} - {""}
+        if self.context.task is None and len(digests) > 1:
             raise LandscapeError(
                 f"runs {self._run.name!r} and {run.name!r} were trained on different data or "
                 "splits; give --task to say on which to compare them"
@@ -227,10 +234,13 @@ class Subject:
         if path.suffix.lower() == ".h5":
             from landscape.data_store.points import file_checkpoint
 
-            return file_checkpoint(path)
+            return file_checkpoint(path, limit=self._size_limit)
         from landscape.data_store.foreign import read_state
+        from landscape.data_store.foreign_out import read_embedded, restored
 
-        return self._fitted(read_state(path), str(path))
+        state = read_state(path, size_limit=self._size_limit)
+        embedded = read_embedded(path)  # written by an export: its mask is exact
+        return restored(path, state, embedded) if embedded else self.fitted(state, str(path))
 
     def _in_memory(self, source: Any) -> Checkpoint:
         """The checkpoint of a module or of a state dict."""
@@ -252,30 +262,32 @@ class Subject:
                     "tensor: give the state dict itself, as model.state_dict() returns it"
                 )
         arrays = {name: _array(value) for name, value in source.items()}
-        return self._fitted(arrays, "state-dict")
+        return self.fitted(arrays, "state-dict")
 
-    def _fitted(self, state: Mapping[str, Any], address: str) -> Checkpoint:
-        """A state dict as a checkpoint of the declared network."""
-        from landscape.data_store.foreign import checkpoint_from_state
+    def fitted(
+        self,
+        state: Mapping[str, Array],
+        address: str,
+        masks: Mapping[str, Array] | None = None,
+        *,
+        by_order: bool = False,
+    ) -> Checkpoint:
+        """A state dict as a checkpoint, as `landscape.fitting` makes it.
+
+        Raises `UsageError` if a network is needed and none is known.
+        """
+        from landscape.fitting import onto_network, without_network
 
         if self.model_name:
-            from landscape.training.models import buffer_values, parameter_spec
-
-            buffers = {
-                name: (tuple(array.shape), array.dtype.name)
-                for name, array in buffer_values(self.module).items()
-            }
-            return checkpoint_from_state(state, parameter_spec(self.module), buffers, address)
+            return onto_network(self.module, state, address, masks, by_order=by_order)
         if self._needs_network:
             raise UsageError(
                 f"{address} holds weights without their network; give --model and --task, as in "
                 "--model my_net.py:build --task my_data.py:task"
             )
-        named = {k: v for k, v in state.items() if v.dtype.kind == "f" and v.ndim >= 2}
-        spec = ParamSpec(tuple(named), tuple(v.shape for v in named.values()), "float32")
-        return checkpoint_from_state(named, spec, {}, address)
+        return without_network(state, address)
 
-    def _require_fit(self, checkpoint: Checkpoint) -> None:
+    def require_fit(self, checkpoint: Checkpoint) -> None:
         """Raise unless a checkpoint holds the network's tensors, in the network's order."""
         from landscape.training.models import buffer_values, parameter_spec
 
@@ -290,8 +302,9 @@ class Subject:
     def _refuse_code(self, what: str, name: str) -> None:
         """A store may name code but never runs it."""
         assert self._run is not None
+        made = "imported" if self._run.is_imported else "trained"
         raise UsageError(
-            f"run {self._run.name!r} was trained with --{what} {name}; a store runs no code, so "
+            f"run {self._run.name!r} was {made} with --{what} {name}; a store runs no code, so "
             f"give --{what} {name} again"
         )
 
@@ -299,13 +312,18 @@ class Subject:
         """Raise `LandscapeError` if a run's task now gives other data than it was trained on."""
         if self._run is None or self.context.task is not None:
             return
-        want = self._run.description["data"]["digest"]
-        if self.task.digest != want:
+        want = _data_digest(self._run)
+        if want and self.task.digest != want:
             raise LandscapeError(
                 f"the data of task {self.task.name!r} are not those run {self._run.name!r} was "
                 f"trained on (digest {self.task.digest[:12]}, then {want[:12]}); give their "
                 "--data folder"
             )
+
+
+def _data_digest(run: Run | None) -> str:
+    """Digest of the data a run was trained on, empty if it is unknown."""
+    return "" if run is None else str(run.description["data"]["digest"] or "")
 
 
 def _layout(spec: ParamSpec, buffers: Mapping[str, Array]) -> ParamSpec:

@@ -191,6 +191,14 @@ def test_open_takes_a_path_the_environment_or_the_folder(tmp_path, monkeypatch):
         landscape.open("absent", create=False)
 
 
+def test_open_takes_a_size_limit(small_store):
+    assert landscape.open(small_store.root).size_limit == 2**32
+    limited = landscape.open(small_store.root, size_limit=500)
+    assert limited["imp"].size_limit == 500
+    with pytest.raises(LandscapeError, match=r"more than 500 is refused unless --max-size allows"):
+        limited["imp"][1]
+
+
 def test_train_in_the_default_store(tmp_path, monkeypatch):
     monkeypatch.setenv("LANDSCAPE_STORE", str(tmp_path / "named"))
     events = []
