@@ -10,9 +10,10 @@ import click
 
 from landscape.analysis.registry import ANALYSES
 from landscape.data_store.errors import LandscapeError, UsageError, unknown
+from landscape.printing import printable
 from landscape.registry import COMMANDS
 
-_ORDER = ("demo", "train", *ANALYSES, "ls", "show", "figure")
+_ORDER = ("demo", "train", *ANALYSES, "ls", "show", "figure", "import", "export", "verify")
 
 
 class _Commands(click.Group):
@@ -73,7 +74,8 @@ def run(arguments: list[str] | None = None) -> int:
             warnings.showwarning = _warn
             code: Any = landscape.main(arguments, prog_name="landscape", standalone_mode=False)
     except click.ClickException as error:
-        return _fail(error.format_message(), 2 if isinstance(error, click.UsageError) else 1)
+        sentence = " ".join(error.format_message().split())  # click lists choices in lines
+        return _fail(sentence, 2 if isinstance(error, click.UsageError) else 1)
     except LandscapeError as error:
         return _fail(str(error), 2 if isinstance(error, UsageError) else 1)
     except (KeyboardInterrupt, click.Abort):
@@ -86,11 +88,11 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def _warn(message: Warning | str, *_details: object, **_more: object) -> None:
-    """Print a warning as one sentence on standard error."""
-    click.echo(f"Warning: {message}", err=True)
+    """Print a warning as one sentence on standard error; a file's name may hold anything."""
+    click.echo(f"Warning: {printable(str(message))}", err=True)
 
 
 def _fail(sentence: str, code: int) -> int:
     """Print an error on standard error."""
-    click.echo(f"Error: {sentence}", err=True)
+    click.echo(f"Error: {printable(sentence)}", err=True)
     return code
