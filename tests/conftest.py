@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.tally import Tally
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tiny networks, and exact results
 
 ROOT = Path(__file__).resolve().parent.parent
+TALLY = pytest.StashKey[Tally]()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -19,6 +22,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if "slow" in item.keywords:
             item.add_marker(pytest.mark.skip(reason="slow: make test-slow"))
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Print what the suites counted."""
+    line = config.stash.get(TALLY, Tally()).line()
+    if line:
+        terminalreporter.write_sep("-", "figures")
+        terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def tally(pytestconfig: pytest.Config) -> Tally:
+    """Figures of this session: ``tally.add("kills", 20, levels_lost=0)``."""
+    return pytestconfig.stash.setdefault(TALLY, Tally())
 
 
 @pytest.fixture(scope="session")
