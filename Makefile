@@ -42,6 +42,7 @@ bench: $(VENV)/installed-bench
 	$(RUN)/python -m benchmarks.barrier
 	$(RUN)/python -m benchmarks.training
 	$(RUN)/python -m benchmarks.startup
+	$(RUN)/python -m benchmarks.store
 
 clean:
 	rm -rf $(VENV) build demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -106,7 +106,7 @@ def _other(first: Result, draws: np.random.Generator, run: str, task: str, level
             values = np.full(values.shape, known[name], values.dtype)
         elif name in BARRIER.variables and values.dtype.kind == "f":
             values = draws.random(values.shape)
-        variables[name] = replace(variable, values=values)
+        variables[name] = variable._replace(values=values)
     return Result(_record(task, run, level), variables)
 
 
