@@ -40,6 +40,7 @@ from landscape.training.registry import CRITERIA
 from landscape.training.task import Task, require_fit
 
 RESUME_SECONDS = 5.0
+MOST_THREADS = 1024
 
 Listener = Callable[[Tick | Finished], None]
 
@@ -108,7 +109,7 @@ def train(
         require_same(run, config)
     task = task_named(config.task, Path(data) if data else None, config.validation_size)
     with holding(run):
-        recorded = run.description["provenance"] if run.exists else provenance(place)
+        recorded = _recorded(run) if run.exists else provenance(place)
         count = int(recorded["threads"]) if run.exists or threads is None else threads
         with using_threads(count):
             ready = prepare(config, task, place)
@@ -193,6 +194,27 @@ def require_same(run: Run, config: RunConfig) -> None:
                 f"run {run.name!r} exists with {name} = {value}, not {new[name]}; "
                 "give the same settings to go on with it, or another --name"
             )
+
+
+def _recorded(run: Run) -> dict[str, Any]:
+    """What a run's manifest says of the machine it was begun on.
+
+    Raises `DamagedFile` if it does not, or names more threads than there can be: the threading
+    library ends a process that asks for them.
+    """
+    description = run.description
+    recorded: dict[str, Any] = description.get("provenance", {})
+    texts = [recorded.get("torch"), recorded.get("cpu_capability"), description.get("init")]
+    texts.append(description.get("data", {}).get("digest"))
+    threads = recorded.get("threads")
+    possible = type(threads) is int and 1 <= threads <= MOST_THREADS
+    if not possible or not all(isinstance(text, str) for text in texts):
+        raise DamagedFile(
+            f"the manifest of run {run.name!r} is incomplete, or says that it was trained on "
+            f"{threads!r:.80} threads (expected 1 to {MOST_THREADS}): it was not written by "
+            "landscape"
+        )
+    return recorded
 
 
 def _require_same_machine(run: Run, ready: Prepared, recorded: dict[str, Any]) -> None:

@@ -36,7 +36,8 @@ class Resume:
     rewind
         The rewind point, None while level 0 has not passed it.
     state
-        A captured state of the level being trained, None to begin it anew.
+        A captured state of the level being trained, None to begin it anew, as one that does not
+        fit does.
     """
 
     previous: Level | None = None
@@ -103,9 +104,9 @@ def imp(
             assert rewind is not None
             mask, start = experiment.next_mask(previous, init), rewind
         training = LevelTraining(experiment.network, experiment.task, config, mask, start, number)
-        if state is not None:
+        if state is not None and training.fits(state):
             training.restore(state)
-            state = None
+        state = None
         yield from training.run()
         if rewind is None:
             rewind = training.kept_points.get(f"step-{config.rewind_step}", init)

@@ -186,8 +186,36 @@ class LevelTraining:
                 state[f"optimizer/{key}"] = np.atleast_1d(value.detach().cpu().numpy().copy())
         return state
 
+    def fits(self, state: Mapping[str, Array]) -> bool:
+        """True if a state holds what `capture` puts into one of this level, whatever the values.
+
+        The optimiser computes in memory that it believes to be as long as the weights: arrays of
+        another length, from a file that somebody made, would crash the interpreter.
+        """
+        own = self.network.point()
+        wanted = {"theta/": own.theta} | {f"buffer//{k}": v for k, v in own.buffers.items()}
+        for key in state:
+            kind, _, name = key.partition("/")
+            if kind == "theta" and name:
+                wanted |= {key: own.theta}
+                wanted |= {f"buffer/{name}/{k}": v for k, v in own.buffers.items()}
+        moments = {f"optimizer/{name}": own.theta for name in _moments(self.config)}
+        if self.config.optimizer != "sgd":
+            moments["optimizer/step"] = np.zeros(1, np.float32)
+        if moments.keys() & state.keys():  # there are none before the first step
+            wanted |= moments
+        fixed = {"step": np.zeros(1, np.int64), "trace": np.zeros((0, len(TRACE_COLUMNS)))}
+        return (
+            state.keys() == {*wanted, *fixed}
+            and all(_alike(state[key], value) for key, value in wanted.items())
+            and _alike(state["step"], fixed["step"])
+            and self.step <= state["step"][0] <= self.config.iterations
+            and state["trace"].dtype == np.float64
+            and state["trace"].shape[1:] == fixed["trace"].shape[1:]
+        )
+
     def restore(self, state: Mapping[str, Array]) -> None:
-        """Go on from a captured state of the same level."""
+        """Go on from a captured state of the same level, which `fits`."""
         self.step = int(state["step"][0])
         self._rows = [tuple(row) for row in state["trace"].tolist()]
         shapes = {name: b.shape for name, b in self.network.module.named_buffers()}
@@ -207,6 +235,19 @@ class LevelTraining:
             )
             for key, value in kept.items()
         }
+
+
+def _alike(found: Array, wanted: Array) -> bool:
+    """True for arrays of one type and as many numbers: a file makes a number one of length 1."""
+    flat = found.ndim <= max(1, wanted.ndim)
+    return flat and found.dtype == wanted.dtype and found.size == wanted.size
+
+
+def _moments(config: RunConfig) -> tuple[str, ...]:
+    """What the optimiser keeps for every weight."""
+    if config.optimizer == "sgd":
+        return ("momentum_buffer",) if config.momentum else ()
+    return ("exp_avg", "exp_avg_sq")
 
 
 def _optimizer(network: Network, config: RunConfig) -> torch.optim.Optimizer:

@@ -78,8 +78,8 @@ def test_what_is_accepted_has_one_canonical_text(text):
 
 NO_NAME = (
     r"^{} is no name for a run; use 1 to 64 of a-z, 0-9, '\.', '_' and '-', beginning with a "
-    r"letter or digit, not ending in '\.' or \.h5, \.pt, \.pth, \.safetensors, and no device as con "
-    r"or nul$"
+    r"letter or digit, not ending in '\.' or \.h5, \.pt, \.pth, \.safetensors, and no device as "
+    r"con or nul$"
 )
 
 

@@ -143,7 +143,8 @@ def test_temporary_files_of_dead_writers_are_removed(store: Store) -> None:
 def test_links_are_moved_not_what_they_lead_to(store: Store, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    (elsewhere / "level_0000.h5").write_text("precious")
+    for name in ("level_0000.h5", ".holder"):
+        (elsewhere / name).write_text("precious")
     linked = store.root / "runs" / "linked"
     linked.symlink_to(elsewhere)
     lock = layout.run_lock(store.root, "run")
@@ -152,7 +153,8 @@ def test_links_are_moved_not_what_they_lead_to(store: Store, tmp_path: Path) -> 
     done = repair(store, look(store))
     assert done == {path: f"moved to {aside(store, path)}" for path in (linked, lock)}
     assert aside(store, linked).is_symlink()
-    assert (elsewhere / "level_0000.h5").read_text() == "precious"
+    for name in ("level_0000.h5", ".holder"):
+        assert (elsewhere / name).read_text() == "precious"
     assert look(store) == []
 
 

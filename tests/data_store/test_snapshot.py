@@ -52,6 +52,20 @@ def test_sqlite_tools_open_the_file(path):
         assert db.execute("SELECT count(*) FROM t").fetchone() == (100,)
 
 
+def test_a_schema_that_is_no_text_is_no_schema(path):
+    """SQLite quotes it in its error, which Python cannot decode then."""
+    with closing(snapshot.stored(path, root=path.parent)) as db:
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute("UPDATE sqlite_master SET name = CAST(x'ff' AS TEXT), sql = 'no schema'")
+        db.commit()
+        image = db.serialize()
+    path.write_bytes(sealed(image))
+    found = snapshot.stored(path, root=path.parent)
+    if found is not None:
+        with closing(found):
+            assert not snapshot.has_schema(found, SCHEMA)
+
+
 def test_a_reader_has_a_copy_of_its_own(path):
     content = path.read_bytes()
     with closing(snapshot.stored(path, root=path.parent)) as db, db:

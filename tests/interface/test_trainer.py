@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from landscape.data_store import layout
-from landscape.data_store.errors import LandscapeError, UsageError
+from landscape.data_store.errors import DamagedFile, LandscapeError, UsageError
 from landscape.data_store.lock import holding
 from landscape.data_store.manifest import manifest_bytes
 from landscape.data_store.records import TRACE_COLUMNS, RunConfig
@@ -387,6 +387,30 @@ def test_threads_are_recorded_kept_and_put_back(store: Store) -> None:
     assert torch.get_num_threads() == before
     assert threads_in(store, "other", levels=1, **short) == {before}
     assert Run(store.root, "other").description["provenance"]["threads"] == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"provenance": {}},
+        {"provenance": {"torch": "2", "cpu_capability": "AVX2", "threads": 30_000}},
+        {"provenance": {"torch": "2", "cpu_capability": "AVX2", "threads": 0}},
+        {"provenance": {"torch": "2", "cpu_capability": "AVX2", "threads": True}},
+        {"provenance": {"torch": "2", "cpu_capability": None, "threads": 1}},
+        {"provenance": {"torch": 2, "cpu_capability": "AVX2", "threads": 1}},
+        {"data": {"digest": 3}},
+        {"data": {}},
+        {"init": None},
+    ],
+)
+def test_a_manifest_that_nobody_wrote_is_refused(store: Store, change: dict[str, Any]) -> None:
+    """Thousands of threads would end the process."""
+    train(store=store, name="run", **SETTINGS | {"levels": 1})
+    edit_manifest(Run(store.root, "run"), lambda record: record.update(change))
+    before = torch.get_num_threads()
+    with pytest.raises(DamagedFile, match="the manifest of run 'run' is incomplete, or says"):
+        train(store=store, name="run", **SETTINGS | {"levels": 2})
+    assert torch.get_num_threads() == before
 
 
 @pytest.mark.parametrize("threads", [0, -2])

@@ -269,6 +269,7 @@ def test_a_captured_state_goes_on_with_the_same_bits(
             assert stored is not None
             before = state_bits(stored)
             again = begun()
+            assert again.fits(stored)
             again.restore(stored)
             torch.manual_seed(number)  # no generator state is part of it
             list(again.run())
@@ -285,6 +286,55 @@ def test_a_restored_state_is_the_state() -> None:
         again.restore(state)
         assert again.step == tick.step
         assert state_bits(again.capture()) == state_bits(state)
+
+
+WRONG_STATES = {
+    "nothing in it": lambda state: state.clear(),
+    "no step": lambda state: state.pop("step"),
+    "no trace": lambda state: state.pop("trace"),
+    "no weights": lambda state: state.pop("theta/"),
+    "no buffer": lambda state: state.pop("buffer//norm.running_mean"),
+    "no moment": lambda state: state.pop("optimizer/exp_avg"),
+    "a stranger": lambda state: state.update(other=np.zeros(3)),
+    "another optimiser's": lambda state: state.update({"optimizer/momentum_buffer": np.zeros(3)}),
+    "short weights": lambda state: state.update({"theta/": state["theta/"][:-1]}),
+    "short moments": lambda state: state.update({"optimizer/exp_avg": np.zeros(1, np.float32)}),
+    "long moments": lambda state: state.update({"optimizer/exp_avg_sq": np.zeros(10**6, "f4")}),
+    "moments of a matrix": lambda state: state.update(
+        {"optimizer/exp_avg": state["optimizer/exp_avg"][:, None]}
+    ),
+    "double moments": lambda state: state.update(
+        {"optimizer/exp_avg": state["optimizer/exp_avg"].astype("f8")}
+    ),
+    "many steps": lambda state: state.update(step=np.array([8, 8])),
+    "half a step": lambda state: state.update(step=np.array([8.5])),
+    "a step before the first": lambda state: state.update(step=np.array([-1])),
+    "a step after the last": lambda state: state.update(step=np.array([25])),
+    "a trace of a line": lambda state: state.update(trace=state["trace"][0]),
+    "a trace of seven columns": lambda state: state.update(trace=state["trace"][:, :7]),
+    "a trace of integers": lambda state: state.update(trace=np.zeros((3, 8), np.int64)),
+    "a short snapshot": lambda state: state.update({"theta/step-8": np.zeros(3, np.float32)}),
+    "a snapshot without buffers": lambda state: state.update({"theta/step-8": state["theta/"]}),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_STATES)
+def test_a_state_that_does_not_fit_is_known(wrong: str) -> None:
+    """Its arrays would be read, and written, beyond their end."""
+    ours = training(settings(), module=noisy())
+    state = [tick.capture() for tick in ours.run()][-2]
+    again = training(settings(), module=noisy())
+    assert again.fits(state)
+    WRONG_STATES[wrong](state)
+    assert not again.fits(state)
+
+
+def test_a_state_of_another_level_or_network_does_not_fit() -> None:
+    state = [tick.capture() for tick in training(settings()).run()][2]
+    assert training(settings()).fits(state)
+    assert not training(settings(), module=noisy()).fits(state)
+    assert not training(settings(optimizer="sgd")).fits(state)
+    assert not training(settings(rewind_step=20), level=1).fits(state)
 
 
 def test_a_state_captured_at_divergence_has_ended() -> None:
