@@ -1,4 +1,8 @@
-"""An HDF5 image in memory: a few arrays and one JSON header, sealed by a digest."""
+"""An HDF5 image in memory: a few arrays and one JSON header, sealed by a digest.
+
+Every HDF5 tool opens the file. This program reads it by a table behind the HDF5 part, as HDF5
+itself crashes or hangs on files that somebody made for that: no byte is ever given to its parser.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ import math
 import re
 import zlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +28,11 @@ from landscape.data_store.params import Array
 
 USER_BLOCK = 512
 _MAGIC = b"landscape-image/1 sha256 "
-_FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
-_LARGEST_CHUNK, _SMALLEST_CHUNK = 2**20, 4096
+_LARGEST_CHUNK = 2**20
 _WORTH_PACKING, _SAMPLE = 4096, 1024  # bytes
 _ZLIB_HEAD, _ZLIB_END = b"\x78\x01", b"\x03\x00"
 _BEST_RATIO = 1100  # deflate cannot shrink by more
 _LARGEST_HEADER = 2**24
-_MOST_ARRAYS = 20_000
 
 
 def seal(header: Mapping[str, Any], arrays: Mapping[str, Array], *, compress: bool) -> bytes:
@@ -43,14 +46,45 @@ def seal(header: Mapping[str, Any], arrays: Mapping[str, Array], *, compress: bo
         buffer, "w", libver=("v110", "v110"), userblock_size=USER_BLOCK, track_order=False
     ) as file:
         text = np.frombuffer(json.dumps(header, sort_keys=True).encode(), dtype=np.uint8)
-        for name, array in {"header": text, **arrays}.items():
+        places = [
             _write(file, name, np.asarray(array, order="C"), compress)
-    body = buffer.getbuffer()[USER_BLOCK:]
-    block = _MAGIC + hashlib.sha256(body).hexdigest().encode()
-    return b"".join((block.ljust(USER_BLOCK, b"\0"), body))
+            for name, array in {"header": text, **arrays}.items()
+        ]
+    image = buffer.getvalue()
+    table = json.dumps([place.entry(image) for place in places]).encode()
+    parts = (memoryview(image)[USER_BLOCK:], table, f"{len(table):016d}".encode())
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    block = _MAGIC + digest.hexdigest().encode()
+    return b"".join((block.ljust(USER_BLOCK, b"\0"), *parts))
 
 
-def _write(file: h5py.File, name: str, array: Array, compress: bool) -> None:
+@dataclass(frozen=True)
+class _Written:
+    """An array as it was written: whole, or in packed chunks, each with where HDF5 put it."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    chunk: tuple[int, ...]
+    pieces: tuple[tuple[int, bytes], ...]
+
+    def entry(self, image: bytes) -> list[Any]:
+        """The line of the table."""
+        places = [[_found(image, piece, at), len(piece)] for at, piece in self.pieces]
+        return [self.name, self.dtype, self.shape, self.chunk, places]
+
+
+def _found(image: bytes, piece: bytes, stated: int) -> int:
+    """Where in an image a piece is; versions of HDF5 count from its begin, or from its block."""
+    for at in (stated, stated + USER_BLOCK):
+        if image.startswith(piece, at):
+            return at
+    return image.index(piece, USER_BLOCK)
+
+
+def _write(file: h5py.File, name: str, array: Array, compress: bool) -> _Written:
     """Write one array, by calls that cost little; the SHA-256 guards it, no filter need do so."""
     chunk = _even_chunks(array.shape) if compress and array.nbytes > _WORTH_PACKING else ()
     plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
@@ -66,12 +100,17 @@ def _write(file: h5py.File, name: str, array: Array, compress: bool) -> None:
     if not chunk:
         if array.size:
             stored.write(h5py.h5s.ALL, h5py.h5s.ALL, array)
-        return
+        pieces = [(stored.get_offset() or USER_BLOCK, array.tobytes())]
+        return _Written(name, array.dtype.str, array.shape, chunk, tuple(pieces))
+    pieces = []
     for corner in itertools.product(*map(range, [0] * len(chunk), array.shape, chunk)):
         piece = array[tuple(slice(i, i + n) for i, n in zip(corner, chunk, strict=True))]
         if piece.shape != chunk:  # a chunk is kept whole
             piece = np.pad(piece, [(0, n - m) for n, m in zip(chunk, piece.shape, strict=True)])
-        stored.write_direct_chunk(corner, _packed(piece))
+        packed = _packed(piece)
+        stored.write_direct_chunk(corner, packed)
+        pieces.append((stored.get_chunk_info_by_coord(corner).byte_offset, packed))
+    return _Written(name, array.dtype.str, array.shape, chunk, tuple(pieces))
 
 
 def _packed(values: Array) -> bytes:
@@ -155,15 +194,16 @@ def unseal(
             "restore it from a copy, or remove it and repeat the command that made it"
         )
     try:
-        with h5py.File(h5py.h5f.open_file_image(content)) as file:
-            shapes = _audit(file, path, len(content), limit)
-            header = _header(file, path, format_name, version)
-            if fits:
-                _require_room(path, _size_made(fits, header, shapes), limit)
-            return header, {name: _values(file[name]) for name in shapes}
+        places = _places(content)
+        _require_room(path, sum(place.size for place in places.values()), limit)
+        header = _header(places.pop("header"), content, path, format_name, version)
+        if fits:
+            shapes = {name: place.shape for name, place in places.items()}
+            _require_room(path, _size_made(fits, header, shapes), limit)
+        return header, {name: place.values(content) for name, place in places.items()}
     except (
-        OSError, LookupError, ValueError, TypeError, RuntimeError, AttributeError, OverflowError,
-        RecursionError, zlib.error,
+        LookupError, ValueError, TypeError, AttributeError, OverflowError, RecursionError,
+        zlib.error,
     ) as error:  # fmt: skip
         raise DamagedFile(f"{path} is no readable {format_name} file: {error}") from error
 
@@ -183,12 +223,12 @@ def read_image(
 
 
 def _header(
-    file: h5py.File, path: Path, format_name: str, version: tuple[int, int]
+    place: _Place, content: bytes, path: Path, format_name: str, version: tuple[int, int]
 ) -> dict[str, Any]:
     """The header of an image of the right format and version."""
-    if file["header"].size > _LARGEST_HEADER:
-        raise ValueError(f"its header takes {file['header'].size} bytes")
-    header: dict[str, Any] = json.loads(_values(file["header"]).tobytes())
+    if place.size > _LARGEST_HEADER:
+        raise ValueError(f"its header takes {place.size} bytes")
+    header: dict[str, Any] = json.loads(place.values(content).tobytes())
     found, major = header["format"], int(header["version"][0])
     if not re.fullmatch(r"[a-z-]{1,40}", found):
         raise ValueError(f"it says that it is {found!r:.80}")
@@ -197,26 +237,6 @@ def _header(
     if major > version[0]:
         raise newer(path, major, version[0], str(header.get("written_by", "")))
     return header
-
-
-def _audit(file: h5py.File, path: Path, stored: int, limit: int) -> dict[str, tuple[int, ...]]:
-    """Shapes of the arrays; ValueError unless the file is a flat set of plain, honest ones."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    sizes = []
-    if len(file) > _MOST_ARRAYS:
-        raise ValueError(f"it has {len(file)} arrays")
-    for name in file:
-        if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-            raise ValueError(f"{name!r} is a link to somewhere else")
-        item = file[name]
-        if not isinstance(item, h5py.Dataset) or len(item.attrs):
-            raise ValueError(f"{name!r} is not a plain array")
-        _require_numbers(name, item)
-        sizes.append(_honest_size(name, item, stored))
-        shapes[name] = item.shape
-    _require_room(path, sum(sizes), limit)
-    shapes.pop("header", None)
-    return shapes
 
 
 def _size_made(fits: Fits, header: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> int:
@@ -236,70 +256,79 @@ def _require_room(path: Path, size: int, limit: int) -> None:
         )
 
 
-def _require_numbers(name: str, item: h5py.Dataset) -> None:
-    """Raise ValueError unless an array is of plain numbers, in the file, under known filters."""
-    plan = item.id.get_create_plist()
-    if plan.get_external_count() or item.is_virtual:
-        raise ValueError(f"{name!r} keeps its values in another file")
-    plain = item.dtype.kind in "fiub" and item.dtype.itemsize <= 8 and item.shape is not None
-    if not plain or item.id.get_type() != h5py.h5t.py_create(item.dtype, logical=True):
-        raise ValueError(f"{name!r} has the type {item.dtype}; expected numbers")
-    filters = [plan.get_filter(i)[0] for i in range(plan.get_nfilters())]
-    if not set(filters) <= _FILTERS:
-        raise ValueError(f"{name!r} uses an unknown filter")
-    if len(set(filters)) < len(filters):  # deflated twice, a thousandth is a millionth
-        raise ValueError(f"{name!r} uses a filter twice")
+@dataclass(frozen=True)
+class _Place:
+    """Where an array lies in a file, whole or in packed chunks: a line of the table."""
 
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    chunk: tuple[int, ...]
+    pieces: tuple[tuple[int, int], ...]
 
-def _honest_size(name: str, item: h5py.Dataset, stored: int) -> int:
-    """Size of an array in bytes; ValueError if its file is too small to hold it.
+    @property
+    def size(self) -> int:
+        """Size of the array in bytes."""
+        return math.prod(self.shape) * self.dtype.itemsize
 
-    Chunks are bounded in number too: HDF5 keeps kilobytes for each, however little is in it.
-    """
-    size: int = item.size * item.dtype.itemsize
-    kept: int = item.id.get_storage_size()
-    if item.chunks:
-        pieces = math.prod(
-            -(-side // step) for side, step in zip(item.shape, item.chunks, strict=True)
-        )
-        if math.prod(item.chunks) > 2**23 or pieces > 1 + item.size // _SMALLEST_CHUNK:
-            raise ValueError(f"{name!r} has {pieces} chunks of {item.chunks}")
-    if kept > stored or size > kept * (_BEST_RATIO if item.chunks else 1):
-        raise ValueError(f"{name!r} claims {size} bytes and {kept} in the file")
-    return size
-
-
-def _values(item: h5py.Dataset) -> Array:
-    """The values of an audited array.
-
-    Chunks are inflated here, not by HDF5, which makes room for as much as comes out of one.
-    """
-    if not item.chunks:
-        values: Array = item[...]
+    def values(self, content: bytes) -> Array:
+        """The array; ValueError if a chunk holds more or less than it should."""
+        parts = [content[start : start + size] for start, size in self.pieces]
+        if not self.chunk:
+            return np.frombuffer(parts[0], self.dtype).reshape(self.shape).copy()
+        values = np.empty(self.shape, self.dtype)
+        corners = itertools.product(*map(range, [0] * len(self.chunk), self.shape, self.chunk))
+        for corner, packed in zip(corners, parts, strict=True):
+            chunk = _unpacked(packed, self.dtype, math.prod(self.chunk)).reshape(self.chunk)
+            ends = map(sum, zip(corner, self.chunk, strict=True))
+            place = values[tuple(map(slice, corner, ends))]
+            place[...] = chunk[tuple(map(slice, place.shape))]
         return values
-    plan = item.id.get_create_plist()
-    filters = [plan.get_filter(i)[0] for i in range(plan.get_nfilters())]
-    values = np.empty(item.shape, item.dtype)
-    steps = zip(item.shape, item.chunks, strict=True)
-    for corner in itertools.product(*(range(0, side, step) for side, step in steps)):
-        skipped, packed = item.id.read_direct_chunk(corner)
-        used = [kind for i, kind in enumerate(filters) if not skipped >> i & 1]
-        chunk = _unpacked(packed, used, item.dtype, math.prod(item.chunks)).reshape(item.chunks)
-        place = values[tuple(map(slice, corner, map(sum, zip(corner, item.chunks, strict=True))))]
-        place[...] = chunk[tuple(map(slice, place.shape))]
-    return values
 
 
-def _unpacked(content: bytes, filters: list[int], dtype: np.dtype[Any], count: int) -> Array:
-    """The `count` numbers in a chunk; ValueError if it holds more or fewer."""
+def _places(content: bytes) -> dict[str, _Place]:
+    """The table of a file; ValueError unless every line claims what the file can hold."""
+    end = len(content) - 16
+    if not re.fullmatch(rb"[0-9]{16}", content[end:]):
+        raise ValueError("it has no table of its arrays")
+    start = end - int(content[end:])
+    if start < USER_BLOCK or end - start > _LARGEST_HEADER:
+        raise ValueError(f"its table takes {end - start} bytes")
+    places = [_place(entry, start) for entry in json.loads(content[start:end])]
+    if len({place.name for place in places}) < len(places):
+        raise ValueError("it holds a name twice")
+    return {place.name: place for place in places}
+
+
+def _place(entry: list[Any], end: int) -> _Place:
+    """One line of the table; ValueError if it claims bytes that are not there."""
+    name, kind, shape, chunk, pieces = entry
+    if not isinstance(name, str) or not re.fullmatch(r"[<>|][fiub][1248]", kind):
+        raise ValueError(f"it holds {name!r:.80} of type {kind!r:.80}")
+    for number in (*shape, *chunk, *(part for piece in pieces for part in piece)):
+        if type(number) is not int or number < 0:
+            raise ValueError(f"{name!r} has {number!r:.80} for a length or a place")
+    place = _Place(name, np.dtype(kind), tuple(shape), tuple(chunk), tuple(map(tuple, pieces)))
+    whole, count = place.size, 1
+    if 0 in chunk:
+        raise ValueError(f"{name!r} has chunks of {chunk}")
+    if chunk:
+        steps = zip(shape, chunk, strict=True)
+        count = math.prod(-(-side // step) for side, step in steps)
+        whole = math.prod(chunk) * place.dtype.itemsize
+    if len(pieces) != count or whole > place.size:
+        raise ValueError(f"{name!r} of {shape} has {len(pieces)} chunks of {chunk}")
+    for begin, size in place.pieces:
+        if begin + size > end or whole > size * (_BEST_RATIO if chunk else 1):
+            raise ValueError(f"{name!r} claims {whole} bytes and {size} in the file")
+    return place
+
+
+def _unpacked(content: bytes, dtype: np.dtype[Any], count: int) -> Array:
+    """The `count` numbers that `_packed` packed; ValueError if it holds more or fewer."""
     size = count * dtype.itemsize
-    if h5py.h5z.FILTER_FLETCHER32 in filters:  # the SHA-256 says more
-        content = content[:-4]
-    if h5py.h5z.FILTER_DEFLATE in filters:
-        content = zlib.decompressobj().decompress(content, size + 1)
+    content = zlib.decompressobj().decompress(content, size + 1)
     if len(content) != size:
         raise ValueError(f"a chunk of {size} bytes holds another number of them")
-    if h5py.h5z.FILTER_SHUFFLE in filters:
-        planes = np.frombuffer(content, np.uint8).reshape(dtype.itemsize, count)
-        content = planes.T.tobytes()
-    return np.frombuffer(content, dtype)
+    planes = np.frombuffer(content, np.uint8).reshape(dtype.itemsize, count)
+    return np.frombuffer(planes.T.tobytes(), dtype)
