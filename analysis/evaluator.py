@@ -7,6 +7,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, Self
 
 import numpy as np
 import torch
@@ -19,6 +20,21 @@ from landscape.data_store.params import Array
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
+
+class Inputs(Protocol):
+    """Inputs of a split: a tensor, or something that makes one of a slice when it is asked for."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, places: slice, /) -> Tensor: ...
+    def is_floating_point(self) -> bool:
+        """Whether the numbers are floating."""
+        ...
+
+    def to(self, device: torch.device, dtype: torch.dtype | None) -> Self:
+        """The same on a device, in a dtype."""
+        ...
+
+
 BN_POLICIES = ("interpolate", "recompute", "first")
 _RECOMPUTE_EXAMPLES = 5_000
 _PROBE_EXAMPLES = 256
@@ -30,7 +46,7 @@ _NUMBERS_IN_FLIGHT = 2**26  # numbers of prepared points held at once: 256 MiB i
 class _Data:
     """One split on the device."""
 
-    inputs: Tensor
+    inputs: Inputs
     targets: Tensor
 
     def batches(self, size: int, examples: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
@@ -77,7 +93,7 @@ class Evaluator:
     def __init__(
         self,
         model: nn.Module,
-        splits: Mapping[str, tuple[Tensor, Tensor]],
+        splits: Mapping[str, tuple[Inputs, Tensor]],
         loss: Loss,
         *,
         device: str | torch.device = "cpu",

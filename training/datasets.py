@@ -1,16 +1,16 @@
-"""Data-set files: where they lie, how they are downloaded, and the IDX and CIFAR formats."""
+"""Data-set files: where they lie, how they are downloaded, and how one is opened."""
 
 from __future__ import annotations
 
 import gzip
 import io
-import math
-import tarfile
+import os
+import stat
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -23,15 +23,11 @@ Examples = tuple[Bytes, Bytes]
 
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"
 TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"
-CIFAR_ARCHIVE = "cifar-10-binary.tar.gz"
+CIFAR10_ARCHIVE, CIFAR100_ARCHIVE = "cifar-10-binary.tar.gz", "cifar-100-binary.tar.gz"
+SVHN_TRAIN, SVHN_TEST = "train_32x32.mat", "test_32x32.mat"
 
-_CIFAR_TRAIN = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
-_CIFAR_TEST = "test_batch.bin"
-_CIFAR_RECORD = 1 + 3 * 32 * 32
-_CIFAR_BATCH = 10_000 * _CIFAR_RECORD
-_CIFAR_TAR = 6 * _CIFAR_BATCH + 2**20  # the six batches, the class names and the tar headers
-_IDX_LIMIT = 2**30
-_DEFLATE_RATIO = 1032  # zlib cannot pack tighter than this
+DEFLATE_RATIO = 1032  # zlib cannot pack tighter than this
+_NAMED = 6  # files named in an error, out of what a folder holds
 
 
 @dataclass(frozen=True)
@@ -82,11 +78,35 @@ SOURCES: Mapping[str, Mapping[str, Source]] = {
         ),
     ),
     "cifar-10": {
-        CIFAR_ARCHIVE: Source(
+        CIFAR10_ARCHIVE: Source(
             "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
             "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
-            ("cifar-10-batches-bin", "cifar-10-binary-subset.tar.gz"),
+            (
+                "cifar-10-batches-bin",
+                "cifar-10-python.tar.gz",
+                "cifar-10-batches-py",
+                "cifar-10-binary-subset.tar.gz",
+            ),
         )
+    },
+    "cifar-100": {
+        CIFAR100_ARCHIVE: Source(
+            "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
+            "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
+            ("cifar-100-binary", "cifar-100-python.tar.gz", "cifar-100-python"),
+        )
+    },
+    "svhn": {
+        SVHN_TRAIN: Source(
+            "http://ufldl.stanford.edu/housenumbers/train_32x32.mat",
+            "435e94d69a87fde4fd4d7f3dd208dfc32cb6ae8af2240d066de1df7508d083b8",
+            (),
+        ),
+        SVHN_TEST: Source(
+            "http://ufldl.stanford.edu/housenumbers/test_32x32.mat",
+            "cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b",
+            (),
+        ),
     },
 }
 
@@ -121,14 +141,38 @@ def find(folder: Path | None, dataset: str, name: str) -> Path:
         raise unknown("data set", dataset, SOURCES)
     if name not in SOURCES[dataset]:
         raise unknown(f"file of {dataset}", name, SOURCES[dataset])
-    if folder is not None and not folder.is_dir():
-        raise UsageError(f"the data folder {folder} does not exist; give an existing folder")
-    yours = [] if folder is None else [folder / dataset, folder]
-    for place in [*yours, cache_folder(dataset)]:
+    places = places_of(folder, dataset)
+    for place in places:
         for spelling in (name, *SOURCES[dataset][name].also):
             if (place / spelling).exists():
                 return place / spelling
-    return _download(dataset, name, yours[0] if yours else cache_folder(dataset))
+    return _download(dataset, name, places[0])
+
+
+def places_of(folder: Path | None, dataset: str) -> list[Path]:
+    """The folders that may hold a data set, best first: below yours, yours, the user cache.
+
+    Raises `UsageError` if your folder does not exist.
+    """
+    if folder is not None and not folder.is_dir():
+        raise UsageError(f"the data folder {folder} does not exist; give an existing folder")
+    yours = [] if folder is None else [folder / dataset, folder]
+    return [*yours, cache_folder(dataset)]
+
+
+def listed(names: Iterable[str]) -> str:
+    """The first few names, sorted, for an error: ``a, b and 3 more``; ``nothing`` for none."""
+    found = sorted(name for name in names if not name.startswith("."))
+    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    return ", ".join(found[:_NAMED]) + more if found else "nothing"
+
+
+def content_of(folder: Path) -> str:
+    """What a folder holds, for an error: as `listed`, or that it does not exist."""
+    try:
+        return f"holds {listed(path.name for path in folder.iterdir())}"
+    except OSError:
+        return "does not exist"
 
 
 def _download(dataset: str, name: str, place: Path) -> Path:
@@ -149,151 +193,22 @@ def _download(dataset: str, name: str, place: Path) -> Path:
         reason = wrong if isinstance(error, ValueError) else type(error).__name__
         raise LandscapeError(
             f"{name} of {dataset} could not be downloaded from {source.address} ({reason}); "
-            f"put the file into {place}"
+            f"put the file into {place}, which {content_of(place)}"
         ) from error
     return Path(path)
 
 
-def read_idx(path: Path, dimensions: int) -> Bytes:
-    """Array of unsigned bytes from an IDX file, gzipped or plain.
-
-    The size that the header declares is compared with the size of the file before memory is
-    taken, and no more than that size plus one byte is ever unpacked.
-
-    Parameters
-    ----------
-    path
-        The file; whether it is gzipped is read from its content, not from its name.
-    dimensions
-        Number of dimensions that the file must have: 3 for images, 1 for labels.
-
-    Returns
-    -------
-    array
-        Read-only uint8 array of the shape in the header; the first side counts the examples.
-
-    Raises
-    ------
-    LandscapeError
-        The file is not IDX, is cut or damaged, or declares a size that it cannot hold.
-    """
-    magic = bytes((0, 0, 8, dimensions))
-    with _reading(path) as stream:
-        header = stream.read(4 + 4 * dimensions)
-        if header[:4] != magic:
-            raise LandscapeError(
-                f"{path} is not an IDX file of bytes in {dimensions} dimensions: it starts with "
-                f"{header[:4].hex(' ') or 'nothing'}, expected {magic.hex(' ')}"
-            )
-        if len(header) < 4 + 4 * dimensions:
-            raise LandscapeError(f"{path} is cut: it ends inside its header")
-        shape = tuple(int(side) for side in np.frombuffer(header, ">u4", offset=4))
-        size = _declared_size(path, shape)
-        payload = stream.read(size + 1)
-    if len(payload) != size:
-        held = "more" if len(payload) > size else f"only {len(payload)}"
-        raise LandscapeError(f"{path} declares {size} bytes of data and holds {held}")
-    return np.frombuffer(payload, np.uint8).reshape(shape)
-
-
-def _declared_size(path: Path, shape: tuple[int, ...]) -> int:
-    """Bytes of an IDX array of `shape`; refuses none, and more than the file can hold."""
-    size = math.prod(shape)
-    limit = min(_IDX_LIMIT, _DEFLATE_RATIO * path.stat().st_size)
-    if not 0 < size <= limit:
-        sides = " × ".join(str(side) for side in shape)
-        raise LandscapeError(
-            f"the header of {path} declares {sides} bytes; "
-            f"expected 1 to {limit} in a file of this length"
-        )
-    return size
-
-
-def read_cifar(path: Path) -> tuple[Examples, Examples]:
-    """Training and test examples of CIFAR-10 in its binary version, whole or in part.
-
-    Parameters
-    ----------
-    path
-        Folder with ``data_batch_1.bin`` … ``data_batch_5.bin`` and ``test_batch.bin``, or a
-        tar archive of them (gzipped or plain), which is read without writing to disk. At least
-        one training batch and the test batch must be there; batches may be short.
-
-    Returns
-    -------
-    train, test
-        Each a pair: images uint8 (n, 3, 32, 32), channels red, green, blue; labels uint8 (n,).
-
-    Raises
-    ------
-    LandscapeError
-        A batch is missing or not a whole number of records, a label is above 9, or the archive
-        is cut, damaged or larger than the official one.
-    """
-    batches = _batches_in_folder(path) if path.is_dir() else _batches_in_archive(path)
-    names = [name for name in _CIFAR_TRAIN if name in batches]
-    for name, there in ((_CIFAR_TRAIN[0], bool(names)), (_CIFAR_TEST, _CIFAR_TEST in batches)):
-        if not there:
-            raise LandscapeError(f"{path} holds no {name}; expected the binary version of CIFAR-10")
-    train = np.concatenate([_records(path, name, batches[name]) for name in names])
-    return _examples(train), _examples(_records(path, _CIFAR_TEST, batches[_CIFAR_TEST]))
-
-
-def _batches_in_folder(folder: Path) -> dict[str, bytes]:
-    """Content of each batch file in a folder, at most one byte more than a batch has."""
-    contents = {}
-    for name in (*_CIFAR_TRAIN, _CIFAR_TEST):
-        if (folder / name).is_file():
-            with _reading(folder / name) as stream:
-                contents[name] = stream.read(_CIFAR_BATCH + 1)
-    return contents
-
-
-def _batches_in_archive(path: Path) -> dict[str, bytes]:
-    """Content of each batch file in a tar archive."""
-    with _reading(path) as stream:
-        # read whole, so that gzip compares its checksum, which covers every batch
-        archive = stream.read(_CIFAR_TAR + 1)
-    if len(archive) > _CIFAR_TAR:
-        raise LandscapeError(f"{path} unpacks to more than the {_CIFAR_TAR} bytes of CIFAR-10")
-    contents = {}
-    try:
-        with tarfile.open(fileobj=io.BytesIO(archive), mode="r:") as tar:
-            for member in tar:
-                name = PurePosixPath(member.name).name
-                file = tar.extractfile(member) if member.isreg() else None
-                if file is not None and name in (*_CIFAR_TRAIN, _CIFAR_TEST):
-                    contents[name] = file.read(_CIFAR_BATCH + 1)  # a sparse member may claim more
-    except (tarfile.TarError, OverflowError, ValueError) as error:  # all of them from bad headers
-        raise LandscapeError(f"{path} is not a whole tar archive: {error}") from error
-    return contents
-
-
-def _records(path: Path, name: str, content: bytes) -> Bytes:
-    """Records (n, 3073) of one batch, checked: whole, at most 10 000, labels 0 to 9."""
-    if not 0 < len(content) <= _CIFAR_BATCH or len(content) % _CIFAR_RECORD:
-        held = f"more than {_CIFAR_BATCH}" if len(content) > _CIFAR_BATCH else len(content)
-        raise LandscapeError(
-            f"{name} in {path} has {held} bytes; expected 1 to 10000 records of {_CIFAR_RECORD}"
-        )
-    records = np.frombuffer(content, np.uint8).reshape(-1, _CIFAR_RECORD)
-    if records[:, 0].max() > 9:
-        raise LandscapeError(
-            f"{name} in {path} has the label {records[:, 0].max()}; expected 0 to 9"
-        )
-    return records
-
-
-def _examples(records: Bytes) -> Examples:
-    """Images (n, 3, 32, 32) and labels (n,) of records (n, 3073)."""
-    return records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0]
-
-
 @contextmanager
-def _reading(path: Path) -> Iterator[io.BufferedIOBase]:
-    """Unpacked content of a file, gzipped or plain; one that fails is named in the error."""
+def reading(path: Path) -> Iterator[io.BufferedIOBase]:
+    """Unpacked content of a file, gzipped or plain; one that fails is named in the error.
+
+    Raises `LandscapeError` if it is no plain file (a pipe is not waited for), cannot be read,
+    or turns out to be cut while it is.
+    """
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise LandscapeError(f"{path} cannot be read: it is no plain file")
             packed = file.read(2) == b"\x1f\x8b"
             file.seek(0)
             with gzip.open(file) if packed else file as stream:
@@ -302,3 +217,19 @@ def _reading(path: Path) -> Iterator[io.BufferedIOBase]:
         raise LandscapeError(f"{path} is cut or damaged: {error}; fetch it again") from error
     except OSError as error:
         raise LandscapeError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def content_of_file(path: Path, limit: int) -> bytes:
+    """Unpacked content of a file, gzipped or plain: up to `limit` bytes, and one more if it has it.
+
+    Raises as `reading`.
+    """
+    with reading(path) as stream:
+        # memory is taken for all that is asked for: ask for no more than the file can hold
+        most = DEFLATE_RATIO * path.stat().st_size
+        return stream.read(min(limit, most) + 1)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file so that a pipe without a writer does not hold us up."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,39 @@ from landscape.data_store.errors import LandscapeError, UsageError
 from landscape.data_store.params import array_digest
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+class LazyInputs(Protocol):
+    """Inputs that are read when a batch asks for them: what is used of a Tensor, and a digest.
+
+    The same places must give the same values whenever and in whatever batch they are read.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(examples, …)."""
+
+    @property
+    def digest(self) -> str:
+        """Hash in hex of what stands for the content."""
+
+    def __len__(self) -> int:
+        """Number of examples."""
+
+    def __getitem__(self, places: slice, /) -> Tensor:
+        """Consecutive examples (b, …) on the device."""
+
+    def index_select(self, dim: int, index: Tensor) -> Tensor:
+        """Examples (b, …) by number, along dimension 0."""
+
+    def is_floating_point(self) -> bool:
+        """True if they are floats."""
+
+    def to(self, device: torch.device, dtype: torch.dtype | None) -> Self:
+        """The same inputs, to be read onto a device and, unless None, in a dtype."""
+
+
+Inputs = Tensor | LazyInputs
 
 
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -30,17 +64,17 @@ def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Examples of one split, all of them in memory.
+    """Examples of one split, in memory or read lazily.
 
     Parameters
     ----------
     inputs
-        Tensor (examples, …) as the network takes it.
+        Tensor (examples, …) as the network takes it, or `LazyInputs` that give such.
     targets
         Class numbers, int64 (examples,), or float values (examples, …).
     """
 
-    inputs: Tensor
+    inputs: Inputs
     targets: Tensor
 
     def __post_init__(self) -> None:
@@ -52,6 +86,18 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.inputs)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of inputs and targets, or of the digest of lazily read inputs and targets."""
+        inputs = self.inputs.numpy() if isinstance(self.inputs, Tensor) else self.inputs.digest
+        return array_digest(inputs, self.targets.numpy())
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> Split:
+        """The split on a device, floating inputs and targets in `dtype`."""
+        inputs = self.inputs.to(device, dtype if self.inputs.is_floating_point() else None)
+        targets = self.targets.to(device, dtype if self.targets.is_floating_point() else None)
+        return Split(inputs, targets)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,11 +113,14 @@ class Task:
     loss
         Per-example loss: (outputs, targets) -> (examples,), in nats for cross-entropy.
         The error is the misclassified fraction where targets are classes, NaN elsewhere.
+    classes
+        Number of classes, where not all of them may occur; None counts them in the targets.
     """
 
     name: str
     splits: Mapping[str, Split]
     loss: Loss = cross_entropy
+    classes: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("train", "test"):
@@ -93,6 +142,8 @@ class Task:
     @cached_property
     def outputs(self) -> int:
         """Number of classes, or of regression outputs."""
+        if self.classes is not None:
+            return self.classes
         targets = self.splits["train"].targets
         if self.is_classification:
             return int(max(int(split.targets.max()) for split in self.splits.values())) + 1
@@ -100,11 +151,10 @@ class Task:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of every input, target and split name, and of the loss's name."""
+        """SHA-256 of every split's name and digest, and of the loss's name."""
         parts: list[str] = [getattr(self.loss, "__qualname__", type(self.loss).__qualname__)]
         for name in sorted(self.splits):
-            split = self.splits[name]
-            parts += [name, array_digest(split.inputs.numpy(), split.targets.numpy())]
+            parts += [name, self.splits[name].digest]
         return array_digest(*parts)
 
 
@@ -115,6 +165,7 @@ def make_task(
     validation: tuple[Tensor, Tensor] | None = None,
     loss: Loss | None = None,
     name: str = "my-task",
+    classes: int | None = None,
 ) -> Task:
     """A `Task` from tensors: what a ``--task file.py:factory`` returns.
 
@@ -124,6 +175,8 @@ def make_task(
         Pairs (inputs (examples, …), targets); integer targets are classes.
     loss
         Per-example loss; cross-entropy for classes and squared error otherwise.
+    classes
+        Number of classes, where not all of them may occur in the targets.
 
     Examples
     --------
@@ -135,14 +188,15 @@ def make_task(
     given = {"train": train, "validation": validation, "test": test}
     splits = {key: Split(*_tensors(pair)) for key, pair in given.items() if pair is not None}
     floats = splits["train"].targets.is_floating_point()
-    return Task(name, splits, loss or (squared_error if floats else cross_entropy))
+    return Task(name, splits, loss or (squared_error if floats else cross_entropy), classes)
 
 
 def require_fit(network: nn.Module, task: Task) -> None:
     """Try a copy of a network on two training examples of a task.
 
     Raises `LandscapeError` if the network fails on them or changes them in place (that would
-    corrupt the data, which are views), `UsageError` if the loss is not one number per example.
+    corrupt the data, which are views), `UsageError` if it has fewer outputs than there are classes,
+    or the loss is not one number per example.
     """
     split = task.splits["train"]
     try:
@@ -158,12 +212,18 @@ def require_fit(network: nn.Module, task: Task) -> None:
     before = given.clone()
     try:
         with torch.no_grad():
-            losses = task.loss(trial(given), split.targets[:2])
+            outputs = trial(given)
+            losses = task.loss(outputs, split.targets[:2])
     except Exception as error:
         raise LandscapeError(
             f"the network or the loss fails on examples of task {task.name!r}, inputs of shape "
             f"{task.input_shape}: {type(error).__name__}: {str(error).splitlines()[0]}"
         ) from error
+    if task.loss is cross_entropy and outputs.shape[1] < task.outputs:
+        raise UsageError(
+            f"the network has {outputs.shape[1]} outputs and task {task.name!r} {task.outputs} "
+            "classes; give a --model with an output for each"
+        )
     if losses.shape != (len(given),):
         raise UsageError(
             f"the loss of task {task.name!r} returned shape {tuple(losses.shape)} for "

@@ -1,4 +1,4 @@
-"""The built-in tasks: digits, MNIST, Fashion-MNIST and CIFAR-10, each one function.
+"""Tasks of grey pictures: digits, MNIST and Fashion-MNIST, each one function.
 
 The validation examples of every task are taken from the training images, evenly spaced: number
 ``floor((i + 1/2) n / size)`` for ``i = 0 … size - 1`` out of `n`. They do not depend on a seed, so
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import warnings
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
@@ -21,7 +20,6 @@ from torch import Tensor
 
 from landscape.data_store.errors import LandscapeError, UsageError
 from landscape.training.datasets import (
-    CIFAR_ARCHIVE,
     TEST_IMAGES,
     TEST_LABELS,
     TRAIN_IMAGES,
@@ -29,16 +27,12 @@ from landscape.training.datasets import (
     Bytes,
     Examples,
     find,
-    read_cifar,
-    read_idx,
 )
+from landscape.training.idx import read_idx
 from landscape.training.task import Task, make_task
 
 Floats = npt.NDArray[np.float32]
 Scale = Callable[[Bytes], Floats]
-
-_CIFAR_MEAN = np.array([0.4914, 0.4822, 0.4465], np.float32)[:, None, None]
-_CIFAR_STD = np.array([0.2470, 0.2435, 0.2616], np.float32)[:, None, None]
 
 # MNIST and Fashion-MNIST have the same file names and shapes: only the content tells them apart.
 _LABEL_DIGESTS = {
@@ -81,9 +75,9 @@ def digits(data: Path | None = None, validation_size: int | None = None) -> Task
         gzip.decompress(packed).decode("ascii").splitlines(), dtype=np.uint8, delimiter=","
     )
     images, labels = table[:, :64].reshape(-1, 1, 8, 8), table[:, 64]
-    rest, test = _hold_out((images, labels), 360)
+    rest, test = hold_out((images, labels), 360)
     size = 180 if validation_size is None else validation_size
-    return _task("digits", rest, test, size, lambda counts: _divided(counts, 16))
+    return bytes_task("digits", rest, test, size, lambda counts: divided(counts, 16))
 
 
 def mnist(data: Path | None = None, validation_size: int | None = None) -> Task:
@@ -144,53 +138,6 @@ def fashion_mnist(data: Path | None = None, validation_size: int | None = None) 
     return _idx_task("fashion-mnist", data, validation_size)
 
 
-def cifar10(data: Path | None = None, validation_size: int | None = None) -> Task:
-    """CIFAR-10: 60 000 colour images of 32 × 32, ten classes, in the binary version.
-
-    Inputs are float32 (3, 32, 32): bytes divided by 255, less the training part's mean
-    (0.4914, 0.4822, 0.4465), divided by its standard deviation (0.2470, 0.2435, 0.2616), by
-    channel red, green, blue. Train and validation are the official training part, test is the
-    official test part; a partial copy trains, with a warning that counts its images.
-
-    Parameters
-    ----------
-    data
-        Folder with ``cifar-10/cifar-10-binary.tar.gz``, ``cifar-10/cifar-10-batches-bin/`` or
-        ``cifar-10/cifar-10-binary-subset.tar.gz``.
-    validation_size
-        Images held out of training, at least 1; a tenth of the training images if None.
-
-    Raises
-    ------
-    UsageError
-        `validation_size` is out of range, or the folder does not exist.
-    LandscapeError
-        The files are missing and cannot be downloaded, or are damaged or not CIFAR-10's.
-
-    Warns
-    -----
-    UserWarning
-        The copy has fewer than 50 000 training or 10 000 test images.
-
-    References
-    ----------
-    A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", technical report,
-    University of Toronto, 2009; no licence is declared.
-    """
-    path = find(data, "cifar-10", CIFAR_ARCHIVE)
-    train, test = read_cifar(path)
-    n_train, n_test = len(train[1]), len(test[1])
-    if (n_train, n_test) != (50_000, 10_000):
-        warnings.warn(
-            f"{path} is a part of CIFAR-10: {n_train} of 50000 training and {n_test} of 10000 "
-            "test images",
-            UserWarning,
-            stacklevel=2,
-        )
-    size = max(1, n_train // 10) if validation_size is None else validation_size
-    return _task("cifar10", train, test, size, _normalised)
-
-
 def evenly_spaced(size: int, n: int) -> npt.NDArray[np.int64]:
     """Numbers floor((i + 1/2) n / size), i = 0 … size - 1: increasing and distinct for size <= n.
 
@@ -205,7 +152,7 @@ def _idx_task(name: str, data: Path | None, validation_size: int | None) -> Task
     train = _idx_part(name, data, TRAIN_IMAGES, TRAIN_LABELS)
     test = _idx_part(name, data, TEST_IMAGES, TEST_LABELS)
     size = 5000 if validation_size is None else validation_size
-    return _task(name, train, test, size, lambda levels: _divided(levels, 255))
+    return bytes_task(name, train, test, size, lambda levels: divided(levels, 255))
 
 
 def _idx_part(name: str, data: Path | None, images_name: str, labels_name: str) -> Examples:
@@ -223,24 +170,61 @@ def _idx_part(name: str, data: Path | None, images_name: str, labels_name: str) 
     return images[:, None], labels
 
 
-def _task(name: str, train: Examples, test: Examples, validation_size: int, scale: Scale) -> Task:
-    """The task with `validation_size` training examples held out."""
-    n_train = len(train[1])
-    if not 1 <= validation_size <= n_train - 1:
-        raise UsageError(
-            f"validation_size of {name} must be from 1 to {n_train - 1}, got {validation_size}"
-        )
+def bytes_task(
+    name: str,
+    train: Examples,
+    test: Examples,
+    validation_size: int | None,
+    scale: Scale,
+    classes: int = 10,
+) -> Task:
+    """The task of bytes that are scaled to floats, some training examples held out.
+
+    Parameters
+    ----------
+    train, test
+        Pairs of images uint8 (n, …) and labels (n,).
+    validation_size
+        Evenly spaced training examples to hold out, at least 1 and less than all; a tenth of
+        them if None.
+    scale
+        Images as float32 inputs.
+    classes
+        Number of classes, whether or not all of them occur.
+
+    Raises `UsageError` if the size is out of range, `LandscapeError` for fewer than two examples.
+    """
+    size = size_to_hold_out(name, len(train[1]), validation_size)
     # split the bytes, not the floats: a quarter of the memory to move
-    rest, validation = _hold_out(train, validation_size)
+    rest, validation = hold_out(train, size)
     return make_task(
         name=name,
         train=_tensors(rest, scale),
         validation=_tensors(validation, scale),
         test=_tensors(test, scale),
+        classes=classes,
     )
 
 
-def _hold_out(examples: Examples, size: int) -> tuple[Examples, Examples]:
+def size_to_hold_out(name: str, n_train: int, validation_size: int | None) -> int:
+    """How many of `n_train` examples are held out: as asked for, or a tenth and at most 10 000.
+
+    Raises `LandscapeError` for fewer than two examples, `UsageError` unless some, but not all,
+    are held out.
+    """
+    if n_train < 2:
+        raise LandscapeError(
+            f"{name} has {n_train} training images here; expected at least 2, one to train on "
+            "and one to hold out"
+        )
+    default = min(max(1, n_train // 10), 10_000)
+    size = default if validation_size is None else validation_size
+    if not 1 <= size <= n_train - 1:
+        raise UsageError(f"validation_size of {name} must be from 1 to {n_train - 1}, got {size}")
+    return size
+
+
+def hold_out(examples: Examples, size: int) -> tuple[Examples, Examples]:
     """The examples without `size` evenly spaced ones, and those; both in their old order."""
     images, labels = examples
     taken = np.zeros(len(labels), dtype=bool)
@@ -254,16 +238,8 @@ def _tensors(examples: Examples, scale: Scale) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(scale(images)), torch.from_numpy(labels.astype(np.int64))
 
 
-def _divided(levels: Bytes, by: int) -> Floats:
+def divided(levels: Bytes, by: int) -> Floats:
     """Bytes divided by their largest value, in float32: 0 to 1."""
     inputs = levels.astype(np.float32)
     inputs /= np.float32(by)
-    return inputs
-
-
-def _normalised(levels: Bytes) -> Floats:
-    """CIFAR-10's bytes (n, 3, 32, 32) divided by 255, then standardised by channel."""
-    inputs = _divided(levels, 255)
-    inputs -= _CIFAR_MEAN
-    inputs /= _CIFAR_STD
     return inputs

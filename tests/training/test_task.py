@@ -99,6 +99,28 @@ def test_shape_and_classes_are_those_of_all_splits() -> None:
     assert task.outputs == 7
 
 
+def test_classes_that_do_not_occur_are_counted_if_they_are_stated() -> None:
+    inputs, classes = pair(6)
+    task = make_task(train=(inputs, classes), test=(inputs, classes), classes=100)
+    assert task.outputs == 100
+    assert make_task(train=(inputs, classes), test=(inputs, classes)).outputs == 3
+    assert task.digest == make_task(train=(inputs, classes), test=(inputs, classes)).digest
+
+
+def test_a_split_is_moved_with_its_classes_as_they_are() -> None:
+    inputs, classes = pair(6)
+    moved = Split(inputs, classes).to(torch.device("cpu"), torch.float64)
+    assert isinstance(moved.inputs, torch.Tensor)
+    assert (moved.inputs.dtype, moved.targets.dtype) == (torch.float64, torch.int64)
+    assert torch.equal(moved.inputs, inputs.double())
+    same = Split(classes[:, None], inputs).to(torch.device("cpu"), torch.float64)
+    assert isinstance(same.inputs, torch.Tensor)
+    assert (same.inputs.dtype, same.targets.dtype) == (torch.int64, torch.float64)
+    kept = Split(inputs, classes).to(torch.device("cpu"), torch.float32)
+    assert isinstance(kept.inputs, torch.Tensor)
+    assert kept.inputs.data_ptr() == inputs.data_ptr()  # nothing is copied for nothing
+
+
 def test_tensors_that_carry_a_gradient_and_arrays_are_taken_as_data() -> None:
     inputs, classes = pair(4)
     plain = make_task(train=(inputs, classes), test=(inputs, classes))
@@ -193,3 +215,13 @@ def test_a_loss_that_is_one_number_is_refused() -> None:
     task = Task("mean", blobs().splits, torch.nn.functional.cross_entropy)
     with pytest.raises(UsageError, match=r"returned shape \(\) for 2 examples; it must return one"):
         require_fit(torch.nn.Linear(6, 3), task)
+
+
+def test_fewer_outputs_than_classes_are_refused() -> None:
+    message = "^the network has 2 outputs and task 'blobs' 3 classes; give a --model with an output"
+    task = blobs()
+    two = Task("blobs", {"train": Split(task.splits["train"].inputs, torch.arange(60) % 3),
+                         "test": task.splits["test"]})  # fmt: skip
+    with pytest.raises(UsageError, match=message):
+        require_fit(torch.nn.Linear(6, 2), two)
+    require_fit(torch.nn.Linear(6, 5), two)  # more than there are occur in no target

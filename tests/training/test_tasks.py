@@ -7,7 +7,6 @@ import gzip
 import hashlib
 import os
 import struct
-import warnings
 from collections import Counter
 from collections.abc import Callable
 from fractions import Fraction
@@ -25,12 +24,16 @@ from hypothesis import strategies as st
 from landscape.data_store.errors import LandscapeError, UsageError
 from landscape.training import datasets, tasks
 from landscape.training.task import Split, Task
-from landscape.training.tasks import cifar10, digits, evenly_spaced, fashion_mnist, mnist
+from landscape.training.tasks import (
+    digits,
+    evenly_spaced,
+    fashion_mnist,
+    mnist,
+    size_to_hold_out,
+)
 
 Bytes = npt.NDArray[np.uint8]
 Pictures = tuple[list[bytes], list[int]]
-
-MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
 
 def naive_places(size: int, n: int) -> list[int]:
@@ -177,6 +180,23 @@ def test_a_validation_size_out_of_range_is_wrong_use(tmp_path: Path, size: int) 
         mnist(tmp_path, size)
 
 
+def test_a_tenth_and_at_most_ten_thousand_are_held_out() -> None:
+    sizes = [size_to_hold_out("x", n, None) for n in (2, 19, 20, 50_000, 100_001, 1_281_167)]
+    assert sizes == [1, 1, 2, 5_000, 10_000, 10_000]
+    assert size_to_hold_out("x", 1_281_167, 50_000) == 50_000
+
+
+@pytest.mark.parametrize("n_train", [0, 1])
+def test_one_image_is_too_few_to_hold_one_out(n_train: int) -> None:
+    with pytest.raises(LandscapeError, match=f"x has {n_train} training images here; expected at"):
+        size_to_hold_out("x", n_train, None)
+
+
+def test_classes_that_a_part_lacks_are_counted_all_the_same(tmp_path: Path) -> None:
+    write_set(tmp_path / "mnist", train=5, test=3)
+    assert mnist(tmp_path, 1).outputs == 10
+
+
 def test_the_range_of_the_digits_leaves_their_test_images_out() -> None:
     with pytest.raises(UsageError, match="size of digits must be from 1 to 1436, got 1437"):
         digits(None, 1437)
@@ -221,60 +241,9 @@ def test_trap_a_folder_of_mnist_does_not_pass_for_fashion(
 
 
 def test_a_missing_folder_is_wrong_use(tmp_path: Path) -> None:
-    for function in (mnist, fashion_mnist, cifar10):
+    for function in (mnist, fashion_mnist):
         with pytest.raises(UsageError, match="nowhere does not exist"):
             function(tmp_path / "nowhere", None)
-
-
-def write_cifar(folder: Path, train: int, test: int) -> list[bytes]:
-    """A small CIFAR-10 in two batches; its training records."""
-    folder.mkdir(parents=True)
-    rng = np.random.default_rng(3)
-    table = rng.integers(0, 256, (train + test, 3073), dtype=np.uint8)
-    table[:, 0] %= 10
-    records = [row.tobytes() for row in table]
-    (folder / "data_batch_1.bin").write_bytes(b"".join(records[: train // 2]))
-    (folder / "data_batch_2.bin").write_bytes(b"".join(records[train // 2 : train]))
-    (folder / "test_batch.bin").write_bytes(b"".join(records[train:]))
-    return records[:train]
-
-
-def test_cifar_is_normalised_by_channel(tmp_path: Path) -> None:
-    records = write_cifar(tmp_path / "cifar-10" / "cifar-10-batches-bin", 20, 6)
-    with pytest.warns(UserWarning, match="a part of CIFAR-10: 20 of 50000 training and 6 of 10000"):
-        task = cifar10(tmp_path, None)
-    train, validation = task.splits["train"], task.splits["validation"]
-    assert naive_places(2, 20) == [5, 15]
-    assert validation.targets.tolist() == [records[5][0], records[15][0]]
-    assert train.targets.tolist() == [
-        record[0] for number, record in enumerate(records) if number not in (5, 15)
-    ]
-    assert task.input_shape == (3, 32, 32)
-    for channel in range(3):
-        plane = records[15][1 + 1024 * channel : 1 + 1024 * (channel + 1)]
-        naive = [(byte / 255 - MEAN[channel]) / STD[channel] for byte in plane]
-        assert validation.inputs[1, channel].flatten().tolist() == pytest.approx(naive, abs=1e-6)
-
-
-def test_a_partial_cifar_is_said_once_at_the_callers_line(tmp_path: Path) -> None:
-    write_cifar(tmp_path / "cifar-10-batches-bin", 4, 2)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        task = cifar10(tmp_path, None)
-    assert [(warning.category, warning.filename) for warning in caught] == [(UserWarning, __file__)]
-    assert len(task.splits["validation"]) == 1  # a tenth of four, but never none
-
-
-def test_a_whole_cifar_trains_without_a_warning(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def blank(count: int) -> tuple[Bytes, Bytes]:
-        return np.zeros((count, 3, 1, 1), np.uint8), np.zeros(count, np.uint8)
-
-    (tmp_path / "cifar-10-batches-bin").mkdir()
-    monkeypatch.setattr(tasks, "read_cifar", lambda path: (blank(50_000), blank(10_000)))
-    sizes = {name: len(split) for name, split in cifar10(tmp_path, None).splits.items()}
-    assert sizes == {"train": 45_000, "validation": 5_000, "test": 10_000}
 
 
 FOLDER = Path(
@@ -316,14 +285,6 @@ def real_mnist() -> Task:
 @pytest.fixture(scope="module")
 def real_fashion() -> Task:
     return fashion_mnist(real("fashion-mnist", *IDX_NAMES), None)
-
-
-@pytest.fixture(scope="module")
-def real_cifar() -> Task:
-    folder = real("cifar-10", "cifar-10-binary-subset.tar.gz")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # the part is what this fixture asks for
-        return cifar10(folder, None)
 
 
 def class_counts(task: Task, *names: str) -> list[int]:
@@ -375,23 +336,3 @@ def test_trap_the_real_mnist_folder_does_not_pass_for_fashion() -> None:
     folder = real("mnist", *IDX_NAMES) / "mnist"
     with pytest.raises(UsageError, match="holds the labels of mnist, not of fashion-mnist"):
         fashion_mnist(folder, None)
-
-
-def test_the_real_part_of_cifar_is_counted(real_cifar: Task) -> None:
-    shapes = {name: tuple(split.inputs.shape) for name, split in real_cifar.splits.items()}
-    assert shapes == {
-        "train": (9_000, 3, 32, 32),
-        "validation": (1_000, 3, 32, 32),
-        "test": (1_000, 3, 32, 32),
-    }
-    assert class_counts(real_cifar, "train", "validation") == [
-        *(1005, 974, 1032, 1016, 999),
-        *(937, 1030, 1001, 1025, 981),
-    ]
-    assert class_counts(real_cifar, "test") == [103, 89, 100, 103, 90, 86, 112, 102, 106, 109]
-
-
-def test_the_real_part_of_cifar_is_standardised(real_cifar: Task) -> None:
-    inputs = real_cifar.splits["train"].inputs
-    assert inputs.mean((0, 2, 3)).tolist() == pytest.approx([0, 0, 0], abs=0.02)
-    assert inputs.std((0, 2, 3)).tolist() == pytest.approx([1, 1, 1], abs=0.02)
