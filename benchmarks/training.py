@@ -20,6 +20,7 @@ from landscape.data_store.records import RunConfig
 from landscape.training.loop import LevelTraining
 from landscape.training.models import current_point, parameter_spec, prunable_kinds
 from landscape.training.network import Network
+from landscape.training.retrain import Start
 from landscape.training.task import make_task
 
 STEPS, BATCH = 500, 60
@@ -85,7 +86,7 @@ def main() -> None:
     config = RunConfig(iterations=STEPS, eval_every=STEPS, batch_size=BATCH)
 
     def ours() -> None:
-        training = LevelTraining(trained, task, config, mask, init, level=1)
+        training = LevelTraining(trained, task, config, mask, Start(init), level=1)
         for _ in training.run():
             pass
 

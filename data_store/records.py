@@ -36,7 +36,30 @@ class RunConfig:
     )
     pruning_fraction_conv: float = option(0.2, "the same in convolutions", min=0, max=1)
     pruning_fraction_output: float = option(0.1, "the same in the output layer", min=0, max=1)
+    exclude: tuple[str, ...] = option(
+        (), "never pruned: output, shortcut, conv, fc, or names of tensors"
+    )
+    densities: str = option(
+        "rate",
+        "how the density falls: by the fractions, or to --density by equal factors, equal "
+        "steps, or at once",
+        choices=("rate", "exponential", "linear", "one-shot"),
+    )
+    density: float | None = option(None, "density of the last level", above=0, max=1)
+    nested: bool = option(True, "pruned weights stay pruned; otherwise every level chooses anew")
+    keep_connected: bool = option(False, "refuse to prune a whole layer, instead of warning")
+    retrain: str = option(
+        "rewind",
+        "what a level starts from: the rewind point and its schedule; trained weights and the "
+        "schedule from the rewind step, the last learning rate, or all of it until the last level "
+        "resets; new initial weights, or ones drawn from the survivors'",
+        choices=("rewind", "lr-rewind", "finetune", "continue", "reinit", "reinit-survivors"),
+    )
+    init_noise: float = option(
+        0.0, "Gaussian noise on the start weights, in standard deviations of their layer", min=0
+    )
     rewind_step: int = option(0, "step whose weights every level starts from", min=0)
+    rewind_epoch: int | None = option(None, "the same in epochs", min=0)
     iterations: int = option(1000, "training steps per level", min=1)
     batch_size: int = option(60, "examples per step", min=1)
     optimizer: str = option("adam", "optimiser", choices=("adam", "adamw", "sgd"))
@@ -47,11 +70,25 @@ class RunConfig:
         (), "steps from which the learning rate is multiplied by --lr-gamma", min=1
     )
     lr_gamma: float = option(0.1, "factor of the learning rate at a milestone", above=0)
+    lr_schedule: str = option(
+        "step",
+        "learning rate between warm-up and end: by milestones, or half a cosine to zero",
+        choices=("step", "cosine"),
+    )
     warmup: int = option(0, "steps of linear warm-up of the learning rate", min=0)
+    dropout: float = option(0.0, "rate of the network's dropout layers", min=0, max=0.99)
+    label_smoothing: float = option(0.0, "smoothing of the training targets", min=0, max=0.99)
+    augment: bool = option(False, "train on pictures flipped and cropped after 4-pixel padding")
+    order_seed: int | None = option(
+        None, "seed of data order, augmentation and dropout alone", min=0, max=2**63 - 1
+    )
     initialization: str = option(
         "glorot-normal",
         "initial weights",
         choices=("glorot-normal", "kaiming-normal", "model"),
+    )
+    norm_scale: str = option(
+        "one", "initial scales of normalisation layers", choices=("one", "uniform")
     )
     validation_size: int | None = option(None, "training examples held out for validation", min=1)
     eval_every: int = option(100, "steps between two evaluations", min=1)
@@ -59,6 +96,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         check(self)
+        self._check_densities()
         if self.rewind_step >= self.iterations:
             raise UsageError(
                 f"rewind_step {self.rewind_step} is not before the last of {self.iterations} "
@@ -70,6 +108,38 @@ class RunConfig:
                     f"snapshot step {step} is not between rewind_step {self.rewind_step} and "
                     f"iterations {self.iterations}"
                 )
+
+    def _check_densities(self) -> None:
+        """Raise `UsageError` unless the density's fall is stated once."""
+        if self.densities == "rate" and self.density is not None:
+            raise UsageError(
+                f"density is {self.density}, but the fractions say how the density falls; give "
+                "--densities exponential, linear or one-shot with it, or leave it out"
+            )
+        if self.densities != "rate" and self.density is None:
+            raise UsageError(
+                f"densities is {self.densities}, but no density of the last level is given; "
+                "give --density with it"
+            )
+        if self.densities == "one-shot" and self.levels != 2:
+            raise UsageError(
+                f"levels is {self.levels}; one-shot pruning has 2, the dense one and the pruned one"
+            )
+        if self.density is not None and self.levels < 2:
+            raise UsageError(
+                f"levels is {self.levels}; a density of the last level needs at least 2, the dense "
+                "one included"
+            )
+        if not self.nested and self.densities == "rate":
+            raise UsageError(
+                "without nesting, fractions of the survivors have no meaning; give --densities "
+                "exponential, linear or one-shot with --density"
+            )
+
+    @property
+    def noise_seed(self) -> int:
+        """Seed of what SGD draws: order, augmentation, dropout."""
+        return self.seed if self.order_seed is None else self.order_seed
 
 
 TRACE_COLUMNS = (

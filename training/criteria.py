@@ -19,11 +19,12 @@ class Candidate:
     Parameters
     ----------
     theta
-        Final weights (n,) of the level just trained.
+        Final weights (n,) of the level just trained; where pruned weights may come back, these
+        have their initial values.
     init
         Initial weights (n,).
     mask
-        The level's mask; only its surviving weights can be pruned.
+        The level's mask; only its surviving weights can be pruned, if masks are nested.
     seed, level
         Of the run, and of the level to come, for criteria that draw numbers.
     """
@@ -41,6 +42,22 @@ Criterion = Callable[[Candidate], Array]
 def magnitude(candidate: Candidate) -> Array:
     """``|theta|``: small weights go first. Frankle & Carbin (2019), section 1."""
     return np.abs(candidate.theta)
+
+
+def magnitude_largest(candidate: Candidate) -> Array:
+    """``-|theta|``: large weights go first, the opposite control. Saleem et al. (2024), claim 6."""
+    return -np.abs(candidate.theta)
+
+
+def magnitude_at_init(candidate: Candidate) -> Array:
+    """``|theta_0|``: pruning at iteration 0. Frankle & Carbin (2019), appendix F.4."""
+    return np.abs(candidate.init)
+
+
+def movement(candidate: Candidate) -> Array:
+    """``|theta - theta_0|``: weights that moved least go first. Zhou et al. (2019), section 4."""
+    moved: Array = candidate.theta - candidate.init
+    return np.abs(moved)
 
 
 def random(candidate: Candidate) -> Array:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from landscape.data_store.errors import LandscapeError
 from landscape.data_store.mask import Mask
 from landscape.data_store.records import Level, Point, RunConfig
 from landscape.training.criteria import Candidate, Criterion
 from landscape.training.loop import LevelTraining, State, Tick
 from landscape.training.network import Network
 from landscape.training.prune import prune
-from landscape.training.schedule import pruning_fractions
+from landscape.training.retrain import Known, Start, start
+from landscape.training.schedule import kept_counts
 from landscape.training.task import Task
 
 
@@ -46,6 +49,25 @@ class Resume:
 
 
 @dataclass(frozen=True, eq=False)
+class Origin:
+    """Where a branch begins instead of at a dense network: a point of another run.
+
+    Parameters
+    ----------
+    mask
+        Mask of the branch's level 0.
+    rewind
+        Weights and buffers that its levels are rewound to, at ``config.rewind_step``.
+    trained
+        Weights to go on from where the mode of retraining keeps them, None for the rewind point.
+    """
+
+    mask: Mask
+    rewind: Point
+    trained: Point | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Experiment:
     """What is trained and how it is pruned.
 
@@ -59,6 +81,10 @@ class Experiment:
         Scores that decide what is pruned.
     kinds
         Prunable tensors and what they are, as `prunable_kinds` says.
+    redraw
+        New initial weights for a level, drawn as the first were.
+    origin
+        Where a branch begins, None for a run that begins dense.
     """
 
     network: Network
@@ -66,29 +92,61 @@ class Experiment:
     config: RunConfig
     criterion: Criterion
     kinds: Mapping[str, str]
+    redraw: Callable[[int], Point]
+    origin: Origin | None = None
+
+    def first_mask(self) -> Mask:
+        """The mask of level 0."""
+        if self.origin is not None:
+            return self.origin.mask
+        return Mask.dense(self.network.spec, tuple(self.kinds))
 
     def next_mask(self, level: Level, init: Point) -> Mask:
-        """The mask of the level after `level`: a pure function of it."""
+        """The mask of the level after `level`: a pure function of it.
+
+        Warns of layers that lose their last weight, or raises `LandscapeError` if
+        ``keep_connected`` forbids it.
+        """
+        number, theta = level.number + 1, level.points["final"].theta
+        if not self.config.nested:  # what may come back is judged by what it began with
+            theta = np.where(level.mask.kept, theta, init.theta)
         candidate = Candidate(
-            theta=level.points["final"].theta,
+            theta=theta,
             init=init.theta,
             mask=level.mask,
             seed=self.config.seed,
-            level=level.number + 1,
+            level=number,
         )
-        fractions = pruning_fractions(self.config, self.kinds)
-        return prune(self.criterion(candidate), level.mask, fractions, scope=self.config.scope)
+        keep = kept_counts(self.config, self.kinds, level.mask, number)
+        mask = prune(self.criterion(candidate), level.mask, keep, nested=self.config.nested)
+        require_connected(self.config, number, level.mask, mask)
+        return mask
+
+
+def require_connected(config: RunConfig, level: int, before: Mask, after: Mask) -> None:
+    """Warn of layers that a level leaves empty; raise if ``keep_connected`` forbids it."""
+    empty = [n for n in after.prunable if before.layer(n).any() and not after.layer(n).any()]
+    if not empty:
+        return
+    names = ", ".join(map(repr, empty))
+    if config.keep_connected:
+        raise LandscapeError(
+            f"level {level} would prune all of {names}, and --keep-connected forbids it; ask for "
+            "fewer levels or a higher density, or prune by layer"
+        )
+    warnings.warn(f"level {level} prunes all of {names}", UserWarning, stacklevel=2)
 
 
 def imp(
     experiment: Experiment, init: Point, resume: Resume | None = None
 ) -> Iterator[Tick | Finished]:
-    """Train level after level, each from the rewind point under its own mask.
+    """Train level after level, each under its own mask from where its mode of retraining says.
 
-    Level 0 is dense and starts from `init`; level i+1 prunes the final weights of level i
-    and starts from the rewind point with a fresh optimiser, the learning-rate schedule and
-    the data order from the rewind step. BatchNorm buffers rewind too. Strategy 1 of
-    Frankle & Carbin (2019), appendix B; rewinding as in Frankle et al. (2020).
+    Level 0 is dense and starts from `init`, or is a branch's. Level i+1 prunes the final weights
+    of level i and starts, with a fresh optimiser, as `landscape.training.retrain.start` says:
+    by default from the rewind point, with the learning-rate schedule and the data order from the
+    rewind step. BatchNorm buffers rewind too. Strategy 1 of Frankle & Carbin (2019), appendix B;
+    rewinding as in Frankle et al. (2020).
 
     Yields a `Tick` per evaluation and a `Finished` per level, and stops after a level that
     diverged. Writes no file. Resumed at any captured state it gives the same bits.
@@ -96,14 +154,13 @@ def imp(
     resume = resume or Resume()
     config = experiment.config
     previous, rewind, state = resume.previous, resume.rewind, resume.state
+    if rewind is None and experiment.origin is not None:
+        rewind = experiment.origin.rewind
     first = 0 if previous is None else previous.number + 1
     for number in range(first, config.levels):
-        if previous is None:
-            mask, start = Mask.dense(experiment.network.spec, tuple(experiment.kinds)), init
-        else:
-            assert rewind is not None
-            mask, start = experiment.next_mask(previous, init), rewind
-        training = LevelTraining(experiment.network, experiment.task, config, mask, start, number)
+        mask = experiment.first_mask() if previous is None else experiment.next_mask(previous, init)
+        begin = _start(experiment, number, mask, previous, init, rewind)
+        training = LevelTraining(experiment.network, experiment.task, config, mask, begin, number)
         if state is not None and training.fits(state):
             training.restore(state)
         state = None
@@ -114,6 +171,26 @@ def imp(
         yield Finished(previous, {"init": init, "rewind": rewind})
         if training.diverged:
             return
+
+
+def _start(
+    experiment: Experiment,
+    number: int,
+    mask: Mask,
+    previous: Level | None,
+    init: Point,
+    rewind: Point | None,
+) -> Start:
+    """Where the training of a level begins."""
+    origin = experiment.origin
+    if previous is None and origin is None:
+        return Start(init)
+    assert rewind is not None
+    trained = origin.trained if previous is None and origin else None
+    if previous is not None:
+        trained = previous.points["final"]
+    known = Known(init, rewind, trained, experiment.redraw)
+    return start(experiment.config, number, mask, known)
 
 
 def _finish(experiment: Experiment, training: LevelTraining, origins: Mapping[str, Point]) -> Level:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from torch.nn import functional
 
+from landscape.data_store.errors import UsageError
 from landscape.data_store.mask import Mask
 from landscape.data_store.params import Array
 from landscape.data_store.records import TRACE_COLUMNS, Point, RunConfig, Trace
+from landscape.training.augment import flipped_and_cropped
 from landscape.training.network import Network
+from landscape.training.retrain import Start
 from landscape.training.schedule import learning_rate
 from landscape.training.seeds import generator, stream
-from landscape.training.task import Split, Task
+from landscape.training.task import Loss, Task, cross_entropy
 
 State = dict[str, Array]
 _NAN = float("nan")
@@ -63,7 +67,7 @@ class LevelTraining:
     mask
         What may be non-zero.
     start
-        Weights and buffers at ``config.rewind_step`` (level 0: at step 0).
+        Weights and buffers, and where in the schedule and in the data order to begin.
     level
         Number of the level.
     """
@@ -74,15 +78,16 @@ class LevelTraining:
         task: Task,
         config: RunConfig,
         mask: Mask,
-        start: Point,
+        start: Start,
         level: int,
     ) -> None:
         self.network, self.task, self.config = network, task, config
         self.mask, self.level = mask, level
-        self.step = config.rewind_step if level > 0 else 0
+        self.step, self._rate = start.step, start.rate
         self.kept_points: dict[str, Point] = {}
         self._rows: list[tuple[float, ...]] = []
-        network.set(Point(mask.apply(start.theta), start.buffers))
+        self._loss = _training_loss(task, config)
+        network.set(Point(mask.apply(start.point.theta), start.point.buffers))
         kept = torch.from_numpy(mask.kept).to(network.theta)
         self._kept = None if mask.kept.all() else kept
         self._optimizer = _optimizer(network, config)
@@ -115,7 +120,8 @@ class LevelTraining:
             every = self.config.eval_every
             stop = min((self.step // every + 1) * every, self.config.iterations)
             with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(stream(self.config.seed, "model-noise", self.level, self.step))
+                seed = self.config.noise_seed
+                torch.manual_seed(stream(seed, "model-noise", self.level, self.step))
                 self._advance(stop)
             yield self._evaluate()
 
@@ -133,14 +139,14 @@ class LevelTraining:
         """One iteration: batch, gradient, mask, optimiser."""
         inputs, targets = self._batch(step)
         outputs = self.network.module(inputs)
-        losses = self.task.loss(outputs, targets)
+        losses = self._loss(outputs, targets)
         self.network.backward(losses.mean())
         gradient = self.network.theta.grad
         assert gradient is not None
         if self._kept is not None:
             gradient.mul_(self._kept)
         for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate(self.config, step)
+            group["lr"] = self._rate_of(step)
         self._optimizer.step()
         with torch.no_grad():
             self._loss_sum.add_(losses.sum())
@@ -154,16 +160,23 @@ class LevelTraining:
         size = self.config.batch_size
         epoch, place = divmod(step, -(-len(train) // size))
         if self._order[0] != epoch:
-            draws = generator(self.config.seed, "data-order", self.level, epoch)
+            draws = generator(self.config.noise_seed, "data-order", self.level, epoch)
             order = torch.randperm(len(train), generator=draws).to(self.network.device)
             self._order = (epoch, order)
         chosen = self._order[1][place * size : (place + 1) * size]
-        return train.inputs.index_select(0, chosen), train.targets.index_select(0, chosen)
+        inputs = train.inputs.index_select(0, chosen)
+        if self.config.augment:
+            inputs = flipped_and_cropped(inputs, self.config.noise_seed, self.level, step)
+        return inputs, train.targets.index_select(0, chosen)
+
+    def _rate_of(self, step: int) -> float:
+        """The learning rate of a step."""
+        return learning_rate(self.config, step) if self._rate is None else self._rate
 
     def _evaluate(self) -> Tick:
         """Append a row to the trace."""
         examples, known = self._seen, self.task.is_classification
-        row = [float(self.step), learning_rate(self.config, self.step)]
+        row = [float(self.step), self._rate_of(self.step)]
         row.append(self._loss_sum.item() / examples if examples else _NAN)
         row.append(self._wrong.item() / examples if examples and known else _NAN)
         for name in ("validation", "test"):
@@ -237,6 +250,28 @@ class LevelTraining:
         }
 
 
+def _training_loss(task: Task, config: RunConfig) -> Loss:
+    """The loss that is trained on: the task's, its targets smoothed if asked for.
+
+    Raises `UsageError` for smoothing of a loss that is no cross-entropy.
+    """
+    if not config.label_smoothing:
+        return task.loss
+    if task.loss is not cross_entropy:
+        raise UsageError(
+            f"label_smoothing is {config.label_smoothing}, but task {task.name!r} is not judged by "
+            "cross-entropy; leave it out"
+        )
+    smoothing = config.label_smoothing
+
+    def smoothed(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return functional.cross_entropy(
+            outputs, targets, reduction="none", label_smoothing=smoothing
+        )
+
+    return smoothed
+
+
 def _alike(found: Array, wanted: Array) -> bool:
     """True for arrays of one type and as many numbers: a file makes a number one of length 1."""
     flat = found.ndim <= max(1, wanted.ndim)
@@ -261,10 +296,5 @@ def _optimizer(network: Network, config: RunConfig) -> torch.optim.Optimizer:
 
 def on_device(task: Task, network: Network) -> Task:
     """The task with its splits on the network's device, floating inputs in its dtype."""
-
-    def moved(values: torch.Tensor) -> torch.Tensor:
-        dtype = network.theta.dtype if values.is_floating_point() else None
-        return values.to(network.device, dtype)
-
-    splits = {n: Split(moved(s.inputs), moved(s.targets)) for n, s in task.splits.items()}
-    return Task(task.name, splits, task.loss)
+    device, dtype = network.device, network.theta.dtype
+    return replace(task, splits={n: s.to(device, dtype) for n, s in task.splits.items()})

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from landscape.data_store.errors import UsageError
+from landscape.data_store.errors import UsageError, unknown
 from landscape.data_store.params import Array, ParamSpec
 from landscape.data_store.records import Point
 from landscape.training.seeds import generator, stream
@@ -38,13 +38,14 @@ class Model:
 
 def mlp(widths: list[int]) -> nn.Sequential:
     """Flatten, then ReLU layers ``fc1``, ``fc2``, …; ``widths``: inputs, hidden, outputs."""
-    return nn.Sequential(OrderedDict([("flatten", nn.Flatten()), *_fully_connected(widths)]))
+    return nn.Sequential(OrderedDict([("flatten", nn.Flatten()), *fully_connected(widths)]))
 
 
-def _fully_connected(widths: list[int]) -> list[tuple[str, nn.Module]]:
-    """Linear layers with ReLU between them, by name."""
+def fully_connected(widths: list[int], *, dropout: bool = False) -> list[tuple[str, nn.Module]]:
+    """Linear layers with ReLU between them, by name; with `dropout` a layer of it before each."""
     layers: list[tuple[str, nn.Module]] = []
     for i, (inner, outer) in enumerate(itertools.pairwise(widths), start=1):
+        layers += [(f"fc{i}_dropout", nn.Dropout(0.0))] if dropout else []
         layers += [(f"fc{i}", nn.Linear(inner, outer)), (f"fc{i}_relu", nn.ReLU())]
     return layers[:-1]
 
@@ -72,27 +73,7 @@ def _lenet_300_100(shape: Shape, outputs: int) -> nn.Module:
     return mlp([math.prod(shape), 300, 100, outputs])
 
 
-def _conv_2(shape: Shape, outputs: int) -> nn.Module:
-    """Two 3 × 3 convolutions of 64, a pooling, and hidden layers of 256 and 256."""
-    if len(shape) != 3:
-        raise UsageError(f"conv-2 takes inputs (channels, height, width), not {shape}")
-    channels, height, width = shape
-    return nn.Sequential(
-        OrderedDict(
-            [
-                ("conv1", nn.Conv2d(channels, 64, 3, padding=1)),
-                ("conv1_relu", nn.ReLU()),
-                ("conv2", nn.Conv2d(64, 64, 3, padding=1)),
-                ("conv2_relu", nn.ReLU()),
-                ("pool", nn.MaxPool2d(2)),
-                ("flatten", nn.Flatten()),
-                *_fully_connected([64 * (height // 2) * (width // 2), 256, 256, outputs]),
-            ]
-        )
-    )
-
-
-# Frankle & Carbin (2019), figure 2: the protocol of each network.
+# Frankle & Carbin (2019), figure 2: the protocol.
 LENET_300_100 = Model(
     _lenet_300_100,
     {
@@ -105,26 +86,14 @@ LENET_300_100 = Model(
         "eval_every": 100,
     },
 )
-CONV_2 = Model(
-    _conv_2,
-    {
-        "iterations": 20_000,
-        "batch_size": 60,
-        "optimizer": "adam",
-        "lr": 2e-4,
-        "pruning_fraction": 0.2,
-        "pruning_fraction_conv": 0.1,
-        "pruning_fraction_output": 0.1,
-        "eval_every": 100,
-    },
-)
 
 
 def prunable_kinds(model: nn.Module) -> dict[str, str]:
-    """The prunable tensors of a network and what they are: ``fc``, ``conv`` or ``output``.
+    """The prunable tensors of a network and what they are.
 
-    These are the weights of linear and convolution layers; biases and normalisation are
-    never pruned. The output is the last linear layer in the order of registration.
+    These are the weights of linear (``fc``) and convolution layers (``conv``); biases and
+    normalisation are never pruned. ``output`` is the last linear layer in the order of
+    registration; ``shortcut`` a convolution inside a module of that name, or of ``downsample``.
     """
     kinds = {}
     for name, module in model.named_modules():
@@ -132,13 +101,29 @@ def prunable_kinds(model: nn.Module) -> dict[str, str]:
         if isinstance(module, nn.Linear):
             kinds[f"{prefix}weight"] = "fc"
         elif isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
-            kinds[f"{prefix}weight"] = "conv"
+            beside = {"shortcut", "downsample"} & set(name.split("."))
+            kinds[f"{prefix}weight"] = "shortcut" if beside else "conv"
     named = dict(model.named_parameters())
     kinds = {name: kind for name, kind in kinds.items() if name in named}
     linear = [name for name, kind in kinds.items() if kind == "fc"]
     if linear:
         kinds[linear[-1]] = "output"
     return kinds
+
+
+def without(kinds: Mapping[str, str], exclude: tuple[str, ...]) -> dict[str, str]:
+    """The prunable tensors less those excluded by kind or by name.
+
+    Raises `UsageError` for an exclusion that is neither, or if nothing is left to prune.
+    """
+    known = {*kinds, *kinds.values(), "output", "shortcut", "conv", "fc"}
+    for name in exclude:
+        if name not in known:
+            raise unknown("tensor or kind to exclude", name, known)
+    left = {n: kind for n, kind in kinds.items() if n not in exclude and kind not in exclude}
+    if not left:
+        raise UsageError(f"exclude is {', '.join(exclude)}; nothing is left to prune")
+    return left
 
 
 def parameter_spec(model: nn.Module) -> ParamSpec:
@@ -176,13 +161,31 @@ def build(model: Model, shape: Shape, outputs: int, seed: int) -> nn.Module:
         return model.build(shape, outputs)
 
 
-def initialize(model: nn.Module, scheme: str, seed: int) -> None:
+def set_dropout(model: nn.Module, rate: float) -> None:
+    """Give all dropout layers this rate; 0 leaves them as they are.
+
+    Raises `UsageError` if there is none to give it to.
+    """
+    layers = [m for m in model.modules() if isinstance(m, nn.Dropout | nn.Dropout2d)]
+    if rate and not layers:
+        raise UsageError(f"dropout is {rate}, but the network has no dropout layer; leave it out")
+    for layer in layers if rate else ():
+        layer.p = rate
+
+
+def initialize(model: nn.Module, scheme: str, seed: int, *, norm_scale: str = "one") -> None:
     """Draw initial weights in place.
 
     ``glorot-normal``: N(0, 2 / (fan_in + fan_out)) for linear and convolution weights,
     zero biases (Frankle & Carbin 2019). ``kaiming-normal``: N(0, 2 / fan_in) likewise.
-    ``model``: what the network's constructor drew.
+    ``model``: what the network's constructor drew. `norm_scale` ``uniform`` draws the scales of
+    BatchNorm from U(0, 1) instead of 1 (open_lth).
     """
+    if norm_scale == "uniform":
+        scales = generator(seed, "norm-scale")
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.affine:
+                nn.init.uniform_(module.weight, generator=scales)
     if scheme == "model":
         return
     draws = generator(seed, "initialization")

@@ -11,45 +11,46 @@ from landscape.data_store.mask import Mask
 from landscape.data_store.params import Array
 
 
-def prune(
-    scores: Array, mask: Mask, fractions: Mapping[str, float], *, scope: str = "layer"
-) -> Mask:
-    """The mask without its lowest-scored surviving weights; nested in `mask`.
+def prune(scores: Array, mask: Mask, keep: int | Mapping[str, int], *, nested: bool = True) -> Mask:
+    """The mask of the weights with the highest scores, exactly as many as asked for.
 
-    Per layer, exactly ``round(fraction × surviving)`` weights go (Python's `round`: halves
-    to even). Ties go by position: of equal scores the one that comes first in the flat
-    vector is pruned first.
+    Ties go by position: of equal scores the one that comes first in the flat vector is pruned
+    first.
 
     Parameters
     ----------
     scores
-        Worth of every weight (n,); low ones go first. Pruned and non-prunable entries
-        are not looked at.
+        Worth of every weight (n,); low ones go first. Entries that cannot be kept are not
+        looked at.
     mask
         The current mask.
-    fractions
-        Fraction of the surviving weights to remove, by tensor name, in [0, 1].
-    scope
-        ``layer``: each tensor loses its own fraction. ``global``: scores of all tensors
-        compete; the number to remove is the sum of the layers' numbers before rounding.
+    keep
+        How many weights to keep: of each prunable tensor, or in all, so that scores of all
+        tensors compete.
+    nested
+        Choose among the weights that `mask` keeps. Otherwise among all prunable ones, so that
+        pruned weights may come back (Fischer & Burkholz 2022, in their code).
 
-    Raises `LandscapeError` if a surviving weight's score is NaN.
+    Raises `LandscapeError` if a score to look at is NaN, or fewer weights than asked for can be
+    kept.
     """
-    survives = mask.kept & mask.covered
-    if np.isnan(scores[survives]).any():
-        raise LandscapeError("cannot prune: some surviving weights have NaN scores")
-    kept = mask.kept.copy()
-    if scope == "global":
-        wanted = sum(fractions[n] * np.count_nonzero(mask.layer(n)) for n in mask.prunable)
-        _remove(kept, scores, np.flatnonzero(survives), round(wanted))
+    eligible = mask.covered & mask.kept if nested else mask.covered
+    if np.isnan(scores[eligible]).any():
+        which = "surviving" if nested else "prunable"
+        raise LandscapeError(f"cannot prune: some {which} weights have NaN scores")
+    kept = ~mask.covered
+    if isinstance(keep, int):
+        _keep(kept, scores, np.flatnonzero(eligible), keep)
     else:
         for name in mask.prunable:
-            start = mask.spec.slices[name].start
-            alive = np.flatnonzero(mask.layer(name)) + start
-            _remove(kept, scores, alive, round(fractions[name] * len(alive)))
+            place = mask.spec.slices[name]
+            _keep(kept, scores, np.flatnonzero(eligible[place]) + place.start, keep[name])
     return Mask(mask.spec, mask.prunable, kept)
 
 
-def _remove(kept: Array, scores: Array, alive: Array, count: int) -> None:
-    """Drop the `count` lowest of the weights at positions `alive`."""
-    kept[alive[np.argsort(scores[alive], kind="stable")[:count]]] = False
+def _keep(kept: Array, scores: Array, eligible: Array, count: int) -> None:
+    """Keep the `count` highest of the weights at positions `eligible`."""
+    if not 0 <= count <= len(eligible):
+        raise LandscapeError(f"cannot keep {count} of {len(eligible)} weights")
+    order = np.argsort(scores[eligible], kind="stable")
+    kept[eligible[order[len(eligible) - count :]]] = True

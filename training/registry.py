@@ -36,9 +36,39 @@ TASKS: Table[TaskFactory] = Table(
             "Xiao et al. (2017)",
         ),
         "cifar10": Entry(
-            "landscape.training.tasks:cifar10",
+            "landscape.training.colour_tasks:cifar10",
             "60 000 colour pictures of 32 × 32 pixels in ten classes",
             "Krizhevsky (2009)",
+        ),
+        "cifar10a": Entry(
+            "landscape.training.colour_tasks:cifar10a",
+            "one half of CIFAR-10's training pictures, 2 500 of a class",
+            "Morcos et al. (2019)",
+        ),
+        "cifar10b": Entry(
+            "landscape.training.colour_tasks:cifar10b",
+            "the other half of CIFAR-10's training pictures",
+            "Morcos et al. (2019)",
+        ),
+        "cifar100": Entry(
+            "landscape.training.colour_tasks:cifar100",
+            "60 000 colour pictures of 32 × 32 pixels in 100 classes",
+            "Krizhevsky (2009)",
+        ),
+        "svhn": Entry(
+            "landscape.training.colour_tasks:svhn",
+            "99 289 house numbers' digits in colour, 32 × 32 pixels",
+            "Netzer et al. (2011)",
+        ),
+        "imagenet": Entry(
+            "landscape.training.picture_folders:imagenet",
+            "1.3 million pictures in 1 000 classes, read from folders lazily",
+            "Russakovsky et al. (2015)",
+        ),
+        "places365": Entry(
+            "landscape.training.picture_folders:places365",
+            "1.8 million pictures of scenes, read from folders lazily",
+            "Zhou et al. (2017)",
         ),
     },
 )
@@ -50,7 +80,43 @@ MODELS: Table[Model] = Table(
             "landscape.training.models:LENET_300_100", "hidden layers of 300 and 100", _LTH
         ),
         "conv-2": Entry(
-            "landscape.training.models:CONV_2", "two convolutions, hidden layers of 256", _LTH
+            "landscape.training.convolutional:CONV_2", "two convolutions, layers of 256", _LTH
+        ),
+        "conv-4": Entry(
+            "landscape.training.convolutional:CONV_4", "four convolutions, layers of 256", _LTH
+        ),
+        "conv-6": Entry(
+            "landscape.training.convolutional:CONV_6", "six convolutions, layers of 256", _LTH
+        ),
+        "lenet-5": Entry(
+            "landscape.training.convolutional:LENET_5",
+            "two 5 × 5 convolutions, layers of 120 and 84",
+            "LeCun et al. (1998)",
+        ),
+        "vgg-16": Entry(
+            "landscape.training.convolutional:VGG_16",
+            "13 convolutions with BatchNorm, global average",
+            "Simonyan & Zisserman (2015)",
+        ),
+        "vgg-19": Entry(
+            "landscape.training.convolutional:VGG_19",
+            "16 convolutions with BatchNorm, global average",
+            _LTH,
+        ),
+        "resnet-20": Entry(
+            "landscape.training.residual:RESNET_20",
+            "CIFAR's residual network of 20 layers (Frankle & Carbin's Resnet-18)",
+            "He et al. (2016)",
+        ),
+        "resnet-18": Entry(
+            "landscape.training.residual:RESNET_18",
+            "18 layers from 64 channels on, 3 × 3 stem for small pictures",
+            "He et al. (2016)",
+        ),
+        "resnet-50": Entry(
+            "landscape.training.residual:RESNET_50",
+            "50 layers of bottlenecks, 3 × 3 stem for small pictures",
+            "Morcos et al. (2019)",
         ),
     },
 )
@@ -60,6 +126,21 @@ CRITERIA: Table[Criterion] = Table(
     {
         "magnitude": Entry(
             "landscape.training.criteria:magnitude", "small weights are pruned first", _LTH
+        ),
+        "magnitude-largest": Entry(
+            "landscape.training.criteria:magnitude_largest",
+            "large weights are pruned first, a control",
+            "Saleem et al. (2024)",
+        ),
+        "magnitude-at-init": Entry(
+            "landscape.training.criteria:magnitude_at_init",
+            "weights that began small are pruned first",
+            _LTH,
+        ),
+        "movement": Entry(
+            "landscape.training.criteria:movement",
+            "weights that moved least are pruned first",
+            "Zhou et al. (2019)",
         ),
         "random": Entry(
             "landscape.training.criteria:random", "any weight is pruned, the control", _LTH

@@ -1,35 +1,134 @@
-"""Learning rates and pruning fractions as functions of step and layer."""
+"""Learning rates by step, and how many weights a level keeps."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
+import numpy as np
+
+from landscape.data_store.mask import Mask
 from landscape.data_store.records import RunConfig
+
+Counts = int | dict[str, int]
 
 
 def learning_rate(config: RunConfig, step: int) -> float:
-    """Learning rate of a step (0-based): linear warm-up, then a factor at each milestone.
+    """Learning rate of a step (0-based): linear warm-up, then milestones or half a cosine.
 
     Warm-up is ``lr × (step + 1) / warmup``; the step numbered as a milestone is the first
-    with the smaller rate. A level that starts at the rewind step enters the schedule there.
+    with the smaller rate. The cosine falls from the end of the warm-up to zero at the last step
+    but one past the end: ``lr × (1 + cos(π t)) / 2``, t the fraction of the steps after warm-up
+    (Loshchilov & Hutter 2017, without restarts). A level that starts at the rewind step enters
+    the schedule there.
     """
-    rate = config.lr * config.lr_gamma ** sum(step >= m for m in config.lr_milestones)
     if step < config.warmup:
-        rate *= (step + 1) / config.warmup
-    return rate
+        return config.lr * (step + 1) / config.warmup * _milestones(config, step)
+    if config.lr_schedule == "cosine":
+        whole = max(1, config.iterations - config.warmup)
+        return config.lr * 0.5 * (1 + math.cos(math.pi * (step - config.warmup) / whole))
+    return config.lr * _milestones(config, step)
+
+
+def _milestones(config: RunConfig, step: int) -> float:
+    """The factor of the milestones that are behind."""
+    if config.lr_schedule == "cosine":
+        return 1.0
+    return config.lr_gamma ** sum(step >= milestone for milestone in config.lr_milestones)
+
+
+def last_rate(config: RunConfig) -> float:
+    """The learning rate a dense training ends with: what fine-tuning goes on with.
+
+    Renda et al. (2020), section 2. A cosine ends at zero, so there it is the rate of the first
+    step of the last twentieth.
+    """
+    last = config.iterations - 1
+    if config.lr_schedule == "cosine":
+        last = config.warmup + (config.iterations - config.warmup) * 19 // 20
+    return learning_rate(config, last)
 
 
 def pruning_fractions(config: RunConfig, kinds: Mapping[str, str]) -> dict[str, float]:
     """Fraction of surviving weights to remove per level, by tensor name.
 
-    `kinds` says ``fc``, ``conv`` or ``output`` of each prunable tensor. Under global scope
-    all tensors share ``pruning_fraction``.
+    `kinds` says ``fc``, ``conv``, ``shortcut`` or ``output`` of each prunable tensor. Under
+    global scope all tensors share ``pruning_fraction``.
     """
     by_kind = {
         "fc": config.pruning_fraction,
         "conv": config.pruning_fraction_conv,
+        "shortcut": config.pruning_fraction_conv,
         "output": config.pruning_fraction_output,
     }
     if config.scope == "global":
         return dict.fromkeys(kinds, config.pruning_fraction)
     return {name: by_kind[kind] for name, kind in kinds.items()}
+
+
+def target_density(config: RunConfig, level: int) -> float | None:
+    """Density a level is pruned to, None where fractions of the survivors say it.
+
+    With D the last level's density and L the levels after the dense one: ``D^(level / L)``
+    (exponential), ``1 - (1 - D) level / L`` (linear), D at once with L = 1 (one-shot); each exactly
+    D at the last level.
+    """
+    if config.density is None:
+        return None
+    after = level / (config.levels - 1)
+    if after >= 1:
+        return config.density
+    if config.densities == "linear":
+        return 1 - (1 - config.density) * after
+    return float(config.density**after)
+
+
+def kept_counts(config: RunConfig, kinds: Mapping[str, str], mask: Mask, level: int) -> Counts:
+    """How many weights a level keeps, given the mask before it: in all, or of each tensor.
+
+    By fractions, exactly ``round(fraction × surviving)`` weights go (Python's `round`: halves to
+    even); under global scope the sum of the layers' numbers is rounded once. By densities,
+    ``round(density × prunable)`` stay. Nested masks never gain weights.
+    """
+    alive = {name: int(np.count_nonzero(mask.layer(name))) for name in mask.prunable}
+    density = target_density(config, level)
+    if density is None:
+        fractions = pruning_fractions(config, kinds)
+        if config.scope == "global":
+            gone = round(sum(fractions[name] * count for name, count in alive.items()))
+            return sum(alive.values()) - gone
+        return {name: n - round(fractions[name] * n) for name, n in alive.items()}
+    if config.scope == "global":
+        wanted = round(density * mask.prunable_size)
+        return min(wanted, sum(alive.values())) if config.nested else wanted
+    sizes = {name: len(mask.layer(name)) for name in mask.prunable}
+    counts = {name: round(density * size) for name, size in sizes.items()}
+    if config.nested:
+        counts = {name: min(count, alive[name]) for name, count in counts.items()}
+    return counts
+
+
+def emptied(config: RunConfig, kinds: Mapping[str, str], dense: Mask) -> tuple[int, str] | None:
+    """The first level that leaves a layer empty and the layer, where the counts alone tell.
+
+    None if there is none, or if layers compete (global scope).
+    """
+    mask = dense
+    for level in range(1, config.levels):
+        counts = kept_counts(config, kinds, mask, level)
+        if isinstance(counts, int):
+            return None
+        for name, count in counts.items():
+            if count == 0 and mask.layer(name).any():
+                return level, name
+        mask = _first(mask, counts)
+    return None
+
+
+def _first(mask: Mask, counts: Mapping[str, int]) -> Mask:
+    """Any mask with these counts: its first surviving weights."""
+    kept = mask.kept.copy()
+    for name in mask.prunable:
+        alive = np.flatnonzero(mask.layer(name)) + mask.spec.slices[name].start
+        kept[alive[counts[name] :]] = False
+    return Mask(mask.spec, mask.prunable, kept)

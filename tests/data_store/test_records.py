@@ -63,6 +63,38 @@ def test_the_defaults_are_a_valid_run():
             "snapshot step 5 is not between rewind_step 5 and iterations 1000",
         ),
         ({"iterations": 10, "snapshots": (10,)}, "snapshot step 10 is not between rewind_step 0"),
+        ({"exclude": "output"}, "exclude is 'output'; it must be a list, each entry text"),
+        ({"densities": "expo"}, "unknown densities 'expo'; did you mean 'exponential'"),
+        ({"densities": "linear", "density": 0}, "density is 0.0; it must be above 0"),
+        ({"densities": "linear", "density": 1.1}, "density is 1.1; it must be at most 1"),
+        (
+            {"density": 0.1},
+            "density is 0.1, but the fractions say how the density falls; give --densities",
+        ),
+        (
+            {"densities": "one-shot"},
+            "densities is one-shot, but no density of the last level is given; give --density",
+        ),
+        (
+            {"densities": "linear", "density": 0.1, "levels": 1},
+            "levels is 1; a density of the last level needs at least 2, the dense one included",
+        ),
+        (
+            {"nested": False},
+            "without nesting, fractions of the survivors have no meaning; give --d",
+        ),
+        ({"nested": 0}, "nested is 0; it must be true or false"),
+        ({"keep_connected": None}, "keep_connected is None; it must be true or false"),
+        ({"retrain": "rewinding"}, "unknown retrain 'rewinding'; did you mean 'rewind'"),
+        ({"init_noise": -0.5}, "init_noise is -0.5; it must be at least 0"),
+        ({"rewind_epoch": -1}, "rewind_epoch is -1; it must be at least 0"),
+        ({"lr_schedule": "cos"}, "unknown lr_schedule 'cos'; "),
+        ({"dropout": 1.0}, "dropout is 1.0; it must be at most 0.99"),
+        ({"dropout": -0.1}, "dropout is -0.1; it must be at least 0"),
+        ({"label_smoothing": 1.0}, "label_smoothing is 1.0; it must be at most 0.99"),
+        ({"augment": "yes"}, "augment is 'yes'; it must be true or false"),
+        ({"order_seed": -1}, "order_seed is -1; it must be at least 0"),
+        ({"norm_scale": "uniforn"}, "unknown norm_scale 'uniforn'; did you mean 'uniform'"),
     ],
 )
 def test_a_setting_out_of_range_is_refused(setting, message):
@@ -80,6 +112,49 @@ def test_a_config_survives_json():
     record = json.loads(json.dumps(to_json(config)))
     assert from_json(RunConfig, record) == config
     assert from_json(RunConfig, {}) == RunConfig()
+
+
+def test_every_setting_of_a_density_survives_json():
+    config = RunConfig(
+        exclude=("output", "conv1.weight"),
+        densities="exponential",
+        density=0.02,
+        nested=False,
+        keep_connected=True,
+        retrain="reinit-survivors",
+        init_noise=0.5,
+        rewind_epoch=2,
+        lr_schedule="cosine",
+        dropout=0.5,
+        label_smoothing=0.1,
+        augment=True,
+        order_seed=9,
+        norm_scale="uniform",
+    )
+    assert from_json(RunConfig, json.loads(json.dumps(to_json(config)))) == config
+    changed = {f.name for f in dataclasses.fields(config) if getattr(config, f.name) != f.default}
+    assert len(changed) == 14
+
+
+def test_the_defaults_add_nothing_to_plain_iterative_pruning():
+    config = RunConfig()
+    assert (config.exclude, config.densities, config.density) == ((), "rate", None)
+    assert (config.nested, config.keep_connected, config.retrain) == (True, False, "rewind")
+    assert (config.init_noise, config.dropout, config.label_smoothing) == (0, 0, 0)
+    assert (config.lr_schedule, config.augment, config.norm_scale) == ("step", False, "one")
+    assert (config.rewind_epoch, config.order_seed) == (None, None)
+
+
+def test_the_seed_of_the_noise_is_the_run_s_unless_given():
+    assert RunConfig(seed=5).noise_seed == 5
+    assert RunConfig(seed=5, order_seed=0).noise_seed == 0
+    assert RunConfig(seed=5, order_seed=7).noise_seed == 7
+
+
+@pytest.mark.parametrize("densities", ["exponential", "linear", "one-shot"])
+def test_a_density_of_one_and_two_levels_are_allowed(densities):
+    RunConfig(densities=densities, density=1, levels=2)
+    RunConfig(densities=densities, density=1e-9, levels=2, nested=False)
 
 
 def test_a_config_refuses_an_unknown_setting():

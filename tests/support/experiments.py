@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
@@ -14,15 +15,18 @@ from landscape.data_store.mask import Mask
 from landscape.data_store.params import Array, ParamSpec
 from landscape.data_store.records import Level, Point, RunConfig
 from landscape.training.criteria import Criterion, magnitude
-from landscape.training.imp import Experiment
+from landscape.training.imp import Experiment, Origin
 from landscape.training.models import (
     current_point,
     initialize,
     mlp,
     parameter_spec,
     prunable_kinds,
+    set_dropout,
+    without,
 )
 from landscape.training.network import Network
+from landscape.training.seeds import stream
 from landscape.training.task import Split, Task
 from tests.support.runs import blobs
 
@@ -63,21 +67,44 @@ def experiment(
     module: nn.Module | None = None,
     task: Task | None = None,
     criterion: Criterion = magnitude,
+    origin: Origin | None = None,
 ) -> tuple[Experiment, Point]:
     """An experiment on the CPU and its initial point."""
     module = mlp(WIDTHS) if module is None else module
-    initialize(module, config.initialization, config.seed)
+    set_dropout(module, config.dropout)
     spec = parameter_spec(module)
-    init = current_point(module, spec)
+    blank = copy.deepcopy(module)
+
+    def drawn(seed: int) -> Point:
+        fresh = copy.deepcopy(blank)
+        initialize(fresh, config.initialization, seed, norm_scale=config.norm_scale)
+        return current_point(fresh, spec)
+
+    init = drawn(config.seed)
     network = Network(module, spec, CPU)
-    kinds = prunable_kinds(module)
-    return Experiment(network, task or blobs(), config, criterion, kinds), init
+    network.set(init)
+    kinds = without(prunable_kinds(module), config.exclude)
+
+    def redraw(level: int) -> Point:
+        return drawn(stream(config.seed, "redraw", level))
+
+    ready = Experiment(network, task or blobs(), config, criterion, kinds, redraw, origin)
+    return ready, init
 
 
 def doubled(task: Task) -> Task:
     """The task with inputs in float64, so that a transcription agrees to the last digits."""
     splits = {name: Split(s.inputs.double(), s.targets) for name, s in task.splits.items()}
     return Task(task.name, splits, task.loss)
+
+
+def pictures(classes: int = 3) -> Task:
+    """Small random pictures that are not square, 60 to train on."""
+    draws = torch.Generator().manual_seed(0)
+    inputs = torch.randn(120, 2, 6, 8, generator=draws)
+    targets = torch.randint(0, classes, (120,), generator=draws)
+    parts = {"train": slice(60), "validation": slice(60, 90), "test": slice(90, 120)}
+    return Task("pictures", {n: Split(inputs[s], targets[s]) for n, s in parts.items()})
 
 
 def random_mask(spec: ParamSpec, prunable: tuple[str, ...], density: float, seed: int = 0) -> Mask:

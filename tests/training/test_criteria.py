@@ -1,13 +1,23 @@
-"""Criteria: magnitude against its formula, random as a function of seed and level alone."""
+"""Criteria against their formulas, random as a function of seed and level alone."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pytest
 
 from landscape.data_store.mask import Mask
 from landscape.data_store.params import Array, ParamSpec
-from landscape.training.criteria import Candidate, magnitude, random
+from landscape.training.criteria import (
+    Candidate,
+    Criterion,
+    magnitude,
+    magnitude_at_init,
+    magnitude_largest,
+    movement,
+    random,
+)
 
 SPEC = ParamSpec(("w", "b"), ((50, 40), (100,)))
 
@@ -59,3 +69,51 @@ def test_random_leaves_the_global_generator_alone() -> None:
     before = np.random.get_state()[1].tolist()  # type: ignore[index, union-attr]
     random(candidate())
     assert np.random.get_state()[1].tolist() == before  # type: ignore[index, union-attr]
+
+
+FORMULAS = [
+    (magnitude, lambda theta, init: theta if theta > 0 else -theta),
+    (magnitude_largest, lambda theta, init: -theta if theta > 0 else theta),
+    (magnitude_at_init, lambda theta, init: init if init > 0 else -init),
+    (movement, lambda theta, init: theta - init if theta > init else init - theta),
+]
+
+
+@pytest.mark.parametrize(("criterion", "formula"), FORMULAS)
+def test_scores_are_the_formula_weight_by_weight(criterion: Criterion, formula: Any) -> None:
+    theta, init = np.random.default_rng(0).standard_normal((2, SPEC.size))
+    init[:3] = theta[:3]
+    theta[3], init[4] = 0.0, -0.0
+    given = Candidate(theta, init, Mask.dense(SPEC, ("w",)), seed=0, level=1)
+    scores = criterion(given)
+    expected = [formula(a, b) for a, b in zip(theta.tolist(), init.tolist(), strict=True)]
+    assert scores.tolist() == expected
+    other = Candidate(theta, init, Mask.dense(SPEC, ()), seed=7, level=5)
+    assert criterion(other).tolist() == expected
+
+
+def test_largest_first_is_the_opposite_order() -> None:
+    theta = np.random.default_rng(0).standard_normal(SPEC.size)
+    given = candidate(theta)
+    assert (
+        np.argsort(magnitude_largest(given)).tolist() == np.argsort(magnitude(given)).tolist()[::-1]
+    )
+
+
+def test_pruning_at_initialisation_does_not_see_the_training() -> None:
+    init = np.random.default_rng(0).standard_normal(SPEC.size)
+    mask = Mask.dense(SPEC, ("w",))
+    scores = [
+        magnitude_at_init(Candidate(theta, init, mask, 0, 1)).tobytes()
+        for theta in np.random.default_rng(1).standard_normal((2, SPEC.size))
+    ]
+    assert scores[0] == scores[1] == np.abs(init).tobytes()
+
+
+def test_a_weight_that_came_back_to_its_start_has_not_moved() -> None:
+    init = np.float32([1.0, -2.0, 0.5, 3.0])
+    theta = np.float32([1.0, 2.0, 0.25, -3.0])
+    spec = ParamSpec(("w",), ((4,),))
+    given = Candidate(theta, init, Mask.dense(spec, ("w",)), 0, 1)
+    assert movement(given).tolist() == [0.0, 4.0, 0.25, 6.0]
+    assert movement(given).dtype == np.float32

@@ -16,13 +16,18 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from landscape.data_store.errors import UsageError
 from landscape.data_store.mask import Mask
 from landscape.data_store.params import Array
 from landscape.data_store.records import TRACE_COLUMNS, Point, RunConfig
 from landscape.data_store.resume_file import load_resume, save_resume
+from landscape.training.augment import flipped_and_cropped
+from landscape.training.convolutional import CONV_2
 from landscape.training.loop import LevelTraining, Tick, on_device
-from landscape.training.models import mlp
-from landscape.training.task import Split, Task
+from landscape.training.models import build, mlp
+from landscape.training.retrain import Start
+from landscape.training.schedule import learning_rate
+from landscape.training.task import Split, Task, cross_entropy
 from tests.support import naive
 from tests.support.experiments import (
     WIDTHS,
@@ -30,6 +35,7 @@ from tests.support.experiments import (
     doubled,
     experiment,
     noisy,
+    pictures,
     point_bits,
     random_mask,
     settings,
@@ -53,11 +59,13 @@ def training(
     density: float = 1.0,
     module: nn.Module | None = None,
     task: Task | None = None,
+    rate: float | None = None,
 ) -> LevelTraining:
     """A level about to begin at its initial weights under a random mask."""
     ready, init = experiment(config, module=module, task=task)
     mask = random_mask(ready.network.spec, tuple(ready.kinds), density)
-    return LevelTraining(ready.network, ready.task, config, mask, init, level)
+    start = Start(init, config.rewind_step if level else 0, rate)
+    return LevelTraining(ready.network, ready.task, config, mask, start, level)
 
 
 def tensor_masks(mask: Mask) -> naive.Masks:
@@ -179,7 +187,7 @@ def test_the_start_is_the_point_given_under_the_mask() -> None:
     mask = random_mask(ready.network.spec, tuple(ready.kinds), 0.5)
     init.buffers["norm.running_mean"][:] = 3.0
     ready.network.theta.data.fill_(9.0)  # whatever was there before
-    first = next(LevelTraining(ready.network, ready.task, config, mask, init, 1).run())
+    first = next(LevelTraining(ready.network, ready.task, config, mask, Start(init), 1).run())
     expected = Point(mask.apply(init.theta), init.buffers)
     assert point_bits(ready.network.point()) == point_bits(expected)
     assert first.step == 0
@@ -357,7 +365,8 @@ def test_a_state_captured_on_a_gpu_goes_on_there(optimizer: str) -> None:
         ready, init = experiment(config)
         network = type(ready.network)(ready.network.module, ready.network.spec, gpu)
         mask = random_mask(network.spec, tuple(ready.kinds), 0.6)
-        return LevelTraining(network, on_device(ready.task, network), config, mask, init, 1)
+        task = on_device(ready.task, network)
+        return LevelTraining(network, task, config, mask, Start(init), 1)
 
     whole = begun()
     states = [tick.capture() for tick in whole.run()]
@@ -582,3 +591,199 @@ def test_running_on_after_the_end_does_nothing() -> None:
     assert list(ours.run()) == []
     assert bits(ours.network.point().theta) == bits(before)
     assert len(ours.trace.values) == len(ticks)
+
+
+def test_a_start_says_the_step_and_the_rate() -> None:
+    config = settings(
+        iterations=20,
+        eval_every=4,
+        optimizer="sgd",
+        momentum=0.0,
+        lr_milestones=(12,),
+        rewind_step=6,
+    )
+    ours = training(config, level=1, rate=0.003)
+    before = ours.network.point().theta
+    for tick in ours.run():
+        assert dict(zip(TRACE_COLUMNS, tick.row, strict=True))["learning_rate"] == 0.003
+    assert ours.trace.column("step").tolist() == [6, 8, 12, 16, 20]
+    assert not np.array_equal(ours.network.point().theta, before)
+
+
+def test_a_constant_rate_is_that_of_every_step() -> None:
+    plain = training(settings(lr=0.003), level=1, density=0.5)
+    given = training(
+        settings(lr=0.5, warmup=3, lr_schedule="cosine"), level=1, density=0.5, rate=0.003
+    )
+    for ours in (plain, given):
+        list(ours.run())
+    assert outcome(given) == outcome(plain)
+
+
+def test_the_steps_of_a_cosine_have_its_length() -> None:
+    config = settings(
+        iterations=30, eval_every=1, optimizer="sgd", momentum=0.0, warmup=5, lr_schedule="cosine"
+    )
+    ours = training(config, module=mlp(WIDTHS).double(), task=doubled(blobs()))
+    before = ours.network.point().theta
+    for tick in ours.run():
+        if tick.step == 0:
+            continue
+        after = ours.network.point().theta
+        assert ours.network.theta.grad is not None
+        k = tick.step - 1
+        rate = 0.02 * (k + 1) / 5 if k < 5 else 0.01 * (1 + math.cos(math.pi * (k - 5) / 25))
+        step = rate * ours.network.theta.grad.numpy()
+        np.testing.assert_allclose(before - after, step, rtol=1e-6, atol=1e-12)
+        before = after
+    rates = ours.trace.column("learning_rate").tolist()
+    assert rates == [learning_rate(config, step) for step in range(31)]
+    assert rates[-1] == 0.0
+
+
+def smoothed(smoothing: float) -> Any:
+    """Cross-entropy against targets that give `smoothing` to all classes alike, one by one."""
+
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        losses = []
+        for row, target in zip(outputs, targets.tolist(), strict=True):
+            total = row.exp().sum().log()
+            wanted = [
+                smoothing / len(row) + (1 - smoothing) * (k == target) for k in range(len(row))
+            ]
+            losses.append(sum(w * (total - row[k]) for k, w in enumerate(wanted)))
+        return torch.stack(losses)
+
+    return loss
+
+
+@pytest.mark.parametrize("smoothing", [0.1, 0.6])
+def test_label_smoothing_is_the_naive_formula(smoothing: float) -> None:
+    task = doubled(blobs())
+    given = training(
+        settings(label_smoothing=smoothing), module=mlp(WIDTHS).double(), task=task, density=0.6
+    )
+    own = Task(task.name, task.splits, smoothed(smoothing))
+    by_hand = training(settings(), module=mlp(WIDTHS).double(), task=own, density=0.6)
+    for ours in (given, by_hand):
+        list(ours.run())
+    np.testing.assert_allclose(
+        given.network.point().theta, by_hand.network.point().theta, rtol=1e-9, atol=1e-12
+    )
+    np.testing.assert_allclose(
+        given.trace.column("train_loss"), by_hand.trace.column("train_loss"), rtol=1e-9
+    )
+    # what is judged is not smoothed
+    loss, _ = naive.judged(given.network.module, task.splits["test"])
+    assert given.trace.column("test_loss")[-1] == pytest.approx(loss, rel=1e-9)
+
+
+def test_smoothing_of_another_loss_is_refused() -> None:
+    task = blobs()
+    other = Task("t", task.splits, lambda outputs, targets: 2 * cross_entropy(outputs, targets))
+    with pytest.raises(
+        UsageError, match=r"label_smoothing is 0\.1, but task 't' is not judged by cross-entropy"
+    ):
+        training(settings(label_smoothing=0.1), task=other)
+    training(settings(), task=other)
+
+
+class Listening(nn.Module):
+    """A linear network on pictures that remembers what it was trained and judged on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(96, 3)
+        self.seen: dict[bool, list[Tensor]] = {True: [], False: []}
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self.seen[self.training].append(inputs.clone())
+        outputs: Tensor = self.fc(inputs.flatten(1))
+        return outputs
+
+
+@pytest.mark.parametrize("order_seed", [None, 7])
+def test_augmented_batches_are_those_of_the_order_moved(order_seed: int | None) -> None:
+    task, module = pictures(), Listening()
+    config = settings(augment=True, seed=4, order_seed=order_seed, rewind_step=3)
+    ours = training(config, level=2, task=task, module=module)
+    list(ours.run())
+    batches_seen = module.seen[True]
+    assert len(batches_seen) == 21
+    noise = 4 if order_seed is None else order_seed
+    for step, inputs in enumerate(batches_seen, start=3):
+        chosen = naive.batch(settings(seed=noise), 2, step, 60)
+        plain = task.splits["train"].inputs[chosen]
+        assert torch.equal(inputs, flipped_and_cropped(plain, noise, 2, step))
+        assert not torch.equal(inputs, plain)
+    held_out = [task.splits[name].inputs for name in ("validation", "test")]
+    for number, inputs in enumerate(module.seen[False]):
+        assert torch.equal(inputs, held_out[number % 2])
+
+
+def test_an_order_seed_moves_the_noise_and_nothing_else() -> None:
+    first = batches(settings(seed=4), level=2)
+    assert batches(settings(seed=9, order_seed=4), level=2) == first
+    assert batches(settings(seed=4, order_seed=4), level=2) == first
+    assert batches(settings(seed=4, order_seed=5), level=2) != first
+    dropout = dropped(settings(seed=4), level=1)
+    assert dropped(settings(seed=9, order_seed=4), level=1) == dropout
+    assert dropped(settings(seed=4, order_seed=9), level=1) == dropped(settings(seed=9), level=1)
+    assert not set(dropped(settings(seed=9), level=1)) & set(dropout)
+    starts = [
+        point_bits(training(settings(seed=4, order_seed=order)).network.point())
+        for order in (None, 4, 9)
+    ]
+    assert starts[0] == starts[1] == starts[2]
+
+
+def test_dropout_of_the_settings_is_that_of_the_layers() -> None:
+    seen: list[float] = []
+    module = build(CONV_2, (2, 6, 8), 3, seed=0)
+
+    def listen(drop: nn.Module, inputs: tuple[Tensor, ...], outputs: Tensor) -> None:
+        if drop.training:
+            alive = inputs[0] != 0
+            seen.append(float((outputs[alive] == 0).float().mean()))
+            kept = outputs[alive & (outputs != 0)] / inputs[0][alive & (outputs != 0)]
+            assert torch.allclose(kept, torch.tensor(1 / 0.6))
+
+    module.get_submodule("fc1_dropout").register_forward_hook(listen)
+    list(training(settings(dropout=0.4, iterations=6), task=pictures(), module=module).run())
+    assert len(seen) == 6
+    assert abs(sum(seen) / 6 - 0.4) < 0.02
+
+
+@pytest.mark.parametrize("level", [0, 1])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"augment": True},
+        {"augment": True, "dropout": 0.4, "order_seed": 3},
+        {"lr_schedule": "cosine", "warmup": 7, "label_smoothing": 0.2},
+        {"augment": True, "dropout": 0.2, "lr_schedule": "cosine", "optimizer": "sgd"},
+    ],
+)
+def test_everything_that_is_drawn_is_resumed(changes: dict[str, Any], level: int) -> None:
+    config = settings(iterations=12, eval_every=5, rewind_step=2, snapshots=(7,), **changes)
+
+    def begun() -> LevelTraining:
+        module = build(CONV_2, (2, 6, 8), 3, seed=0)
+        return training(config, level=level, density=0.6, module=module, task=pictures())
+
+    whole = begun()
+    for state in [tick.capture() for tick in whole.run()]:
+        again = begun()
+        again.restore(state)
+        list(again.run())
+        assert outcome(again) == outcome(whole)
+
+
+def test_a_constant_rate_is_resumed() -> None:
+    config = settings(lr=0.5, optimizer="sgd", lr_milestones=(10,))
+    whole = training(config, level=1, rate=0.01)
+    states = [tick.capture() for tick in whole.run()]
+    again = training(config, level=1, rate=0.01)
+    again.restore(states[2])
+    list(again.run())
+    assert outcome(again) == outcome(whole)

@@ -11,21 +11,24 @@ import torch
 from torch import nn
 
 from landscape.data_store.errors import UsageError
+from landscape.data_store.records import RunConfig
 from landscape.training.models import (
-    CONV_2,
     LENET_300_100,
-    Model,
     buffer_values,
     build,
     current_point,
+    fully_connected,
     initialize,
     mlp,
     parameter_spec,
     parse_mlp,
     prunable_kinds,
+    set_dropout,
+    without,
 )
+from tests.support import naive
 
-GREY, COLOUR = (1, 28, 28), (3, 32, 32)
+GREY = (1, 28, 28)
 
 
 def sizes(module: nn.Module) -> dict[str, int]:
@@ -41,43 +44,18 @@ def test_lenet_has_the_paper_s_size() -> None:
     assert lenet(torch.zeros(7, *GREY)).shape == (7, 10)
 
 
-def test_conv_2_has_the_paper_s_size() -> None:
-    conv = build(CONV_2, COLOUR, 10, seed=0)
-    counts, kinds = sizes(conv), prunable_kinds(conv)
-    assert kinds == {
-        "conv1.weight": "conv",
-        "conv2.weight": "conv",
-        "fc1.weight": "fc",
-        "fc2.weight": "fc",
-        "fc3.weight": "output",
+def test_the_protocol_of_lenet_is_the_paper_s() -> None:
+    assert LENET_300_100.protocol == {
+        "iterations": 50_000,
+        "batch_size": 60,
+        "optimizer": "adam",
+        "lr": 1.2e-3,
+        "pruning_fraction": 0.2,
+        "pruning_fraction_output": 0.1,
+        "eval_every": 100,
     }
-    assert counts["conv1.weight"] + counts["conv2.weight"] == 38_592  # 38K
-    total = sum(counts[name] for name in kinds)
-    assert total == 64 * 27 + 64 * 64 * 9 + 64 * 16 * 16 * 256 + 256 * 256 + 2560
-    assert round(total / 1e6, 1) == 4.3
-    assert conv(torch.zeros(2, *COLOUR)).shape == (2, 10)
-
-
-def test_conv_2_takes_other_pictures_and_refuses_vectors() -> None:
-    conv = build(CONV_2, (1, 9, 7), 4, seed=0)
-    assert conv(torch.zeros(2, 1, 9, 7)).shape == (2, 4)
-    with pytest.raises(
-        UsageError, match=r"conv-2 takes inputs \(channels, height, width\), not \(6,\)"
-    ):
-        build(CONV_2, (6,), 4, seed=0)
-
-
-@pytest.mark.parametrize(
-    ("model", "protocol"),
-    [
-        (LENET_300_100, {"iterations": 50_000, "lr": 1.2e-3, "pruning_fraction": 0.2}),
-        (CONV_2, {"iterations": 20_000, "lr": 2e-4, "pruning_fraction_conv": 0.1}),
-    ],
-)
-def test_the_protocols_are_the_paper_s(model: Model, protocol: dict[str, float]) -> None:
-    expected = {"batch_size": 60, "optimizer": "adam", "eval_every": 100, **protocol}
-    assert {key: model.protocol[key] for key in expected} == expected
-    assert model.protocol["pruning_fraction_output"] == 0.1
+    assert RunConfig(**LENET_300_100.protocol).initialization == "glorot-normal"
+    assert RunConfig(**LENET_300_100.protocol).scope == "layer"
 
 
 def test_an_mlp_is_the_composition_of_its_layers() -> None:
@@ -190,6 +168,119 @@ def test_normalisation_and_missing_biases_are_left_alone() -> None:
     initialize(network, "glorot-normal", seed=0)
     assert network[1].weight.tolist() == [7.0] * 3
     assert network[1].bias.tolist() == [8.0] * 3
+
+
+def normed() -> nn.Sequential:
+    """Layers with all there is to draw: weights, biases, scales with and without parameters."""
+    return nn.Sequential(
+        nn.Conv2d(1, 400, 3),
+        nn.BatchNorm2d(400),
+        nn.BatchNorm2d(400, affine=False),
+        nn.Flatten(),
+        nn.Linear(400, 300),
+        nn.BatchNorm1d(300),
+    )
+
+
+def test_uniform_scales_of_normalisation() -> None:
+    network = normed()
+    initialize(network, "kaiming-normal", 3, norm_scale="uniform")
+    scales = torch.cat([network[1].weight, network[5].weight]).detach().double().numpy()
+    assert len(np.unique(scales)) > 690
+    assert 0 <= scales.min() < 0.02 < 0.98 < scales.max() < 1
+    assert abs(scales.mean() - 0.5) < 5 / math.sqrt(12 * 700)
+    assert abs(scales.var() - 1 / 12) < 5 * math.sqrt(1 / 180 / 700)  # variance of (U - 1/2)^2
+    assert not torch.cat([network[1].bias, network[5].bias]).any()
+    own = torch.Generator().manual_seed(naive.stream(3, "norm-scale"))
+    assert torch.equal(network[1].weight, torch.empty(400).uniform_(generator=own))
+    again, other = normed(), normed()
+    initialize(again, "kaiming-normal", 3, norm_scale="uniform")
+    initialize(other, "kaiming-normal", 4, norm_scale="uniform")
+    assert torch.equal(again[1].weight, network[1].weight)
+    assert not (other[1].weight == network[1].weight).any()
+
+
+@pytest.mark.parametrize("scheme", ["glorot-normal", "kaiming-normal", "model"])
+def test_the_scales_have_a_stream_of_their_own(scheme: str) -> None:
+    one, uniform = normed(), normed()
+    uniform.load_state_dict(one.state_dict())
+    initialize(one, scheme, 3)
+    initialize(uniform, scheme, 3, norm_scale="uniform")
+    assert one[1].weight.tolist() == [1.0] * 400
+    for name, value in one.named_parameters():
+        same = torch.equal(value, uniform.get_parameter(name))
+        assert same == (name not in ("1.weight", "5.weight"))
+
+
+def test_dropout_layers_get_the_rate_asked_for() -> None:
+    rates = {"a": nn.Dropout(0.1), "b": nn.Sequential(nn.Dropout2d(0.2)), "c": nn.Linear(2, 2)}
+    network = nn.Sequential(OrderedDict(rates))
+    set_dropout(network, 0.0)
+    assert (network.a.p, network.b[0].p) == (0.1, 0.2)  # a network's own
+    set_dropout(network, 0.5)
+    assert (network.a.p, network.b[0].p) == (0.5, 0.5)
+
+
+def test_dropout_is_refused_where_there_is_none() -> None:
+    lenet = build(LENET_300_100, GREY, 10, seed=0)
+    set_dropout(lenet, 0.0)
+    with pytest.raises(
+        UsageError, match=r"dropout is 0\.5, but the network has no dropout layer; leave it out"
+    ):
+        set_dropout(lenet, 0.5)
+
+
+def test_fully_connected_layers_with_dropout_before_each() -> None:
+    assert [name for name, _ in fully_connected([4, 3, 2])] == ["fc1", "fc1_relu", "fc2"]
+    layers = fully_connected([4, 3, 2], dropout=True)
+    assert [name for name, _ in layers] == [
+        "fc1_dropout", "fc1", "fc1_relu", "fc2_dropout", "fc2",
+    ]  # fmt: skip
+    assert [layer.p for _, layer in layers if isinstance(layer, nn.Dropout)] == [0.0, 0.0]
+
+
+ALL_KINDS = {
+    "stem.weight": "conv",
+    "shortcut.weight": "shortcut",
+    "fc1.weight": "fc",
+    "fc2.weight": "fc",
+    "fc3.weight": "output",
+}
+
+
+@pytest.mark.parametrize(
+    ("exclude", "left"),
+    [
+        ((), ["stem", "shortcut", "fc1", "fc2", "fc3"]),
+        (("output",), ["stem", "shortcut", "fc1", "fc2"]),
+        (("output", "shortcut"), ["stem", "fc1", "fc2"]),
+        (("conv",), ["shortcut", "fc1", "fc2", "fc3"]),
+        (("fc",), ["stem", "shortcut", "fc3"]),
+        (("fc2.weight", "conv"), ["shortcut", "fc1", "fc3"]),
+    ],
+)
+def test_exclusions_by_kind_and_by_name(exclude: tuple[str, ...], left: list[str]) -> None:
+    expected = {f"{name}.weight": ALL_KINDS[f"{name}.weight"] for name in left}
+    assert without(ALL_KINDS, exclude) == expected
+
+
+def test_a_kind_that_a_network_has_not_may_be_excluded() -> None:
+    lenet = prunable_kinds(build(LENET_300_100, GREY, 10, seed=0))
+    assert without(lenet, ("shortcut", "conv")) == lenet
+
+
+@pytest.mark.parametrize(
+    ("wrong", "near"), [("outputs", "output"), ("fc1.weigth", "fc1.weight"), ("short", "shortcut")]
+)
+def test_an_unknown_exclusion_gets_the_nearest(wrong: str, near: str) -> None:
+    message = f"unknown tensor or kind to exclude '{wrong}'; did you mean '{near}'"
+    with pytest.raises(UsageError, match=message):
+        without(ALL_KINDS, ("conv", wrong))
+
+
+def test_exclusions_that_leave_nothing_are_refused() -> None:
+    with pytest.raises(UsageError, match="exclude is fc, output; nothing is left to prune"):
+        without({"fc1.weight": "fc", "fc2.weight": "output"}, ("fc", "output"))
 
 
 def test_kinds_of_nested_layers() -> None:
