@@ -24,7 +24,7 @@ Answer = TypeVar("Answer")
 
 _RUNS = """
 SELECT runs.run AS run, task, model, criterion, runs.seed AS seed,
-       count(levels.level) AS levels, asked, min(density) AS density, created,
+       count(levels.level) AS levels, asked, min(density) AS density, created, parent,
        (SELECT test_error FROM levels l WHERE l.run = runs.run ORDER BY level DESC LIMIT 1)
        AS test_error,
        CASE WHEN sum(levels.status = 'diverged') > 0 THEN 'diverged'
@@ -32,7 +32,7 @@ SELECT runs.run AS run, task, model, criterion, runs.seed AS seed,
 FROM runs LEFT JOIN levels ON levels.run = runs.run GROUP BY runs.run
 """
 _RUN_FIELDS = {
-    **dict.fromkeys(("run", "task", "model", "criterion", "created", "status"), "TEXT"),
+    **dict.fromkeys(("run", "task", "model", "criterion", "created", "parent", "status"), "TEXT"),
     **dict.fromkeys(("seed", "levels", "asked", "density", "test_error"), "REAL"),
 }
 

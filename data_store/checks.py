@@ -36,6 +36,8 @@ def require_manifest(path: Path, record: Mapping[str, Any]) -> None:
     spec = ParamSpec.from_json(record["spec"])
     if is_trained(record):
         from_json(RunConfig, record["config"])
+        if "branch" in record:
+            [record["branch"][entry] for entry in ("parent", "digest", "mask", "mask_density")]
         foreign = [name for name in record["prunable"] if name not in spec.names]
         if foreign or not _DIGEST.fullmatch(record["init"]):
             raise DamagedFile(f"{path} contradicts itself: it was not written by landscape")
@@ -63,11 +65,16 @@ def require_level(
     problem = _own_problem(path, level)
     if not problem and record is not None:
         problem = _problem_with_run(level, record)
-        if not problem and is_trained(record) and previous is not None:
+        if not problem and _is_nested(record) and previous is not None:
             nested = level.mask.spec == previous.spec and level.mask.is_within(previous)
             problem = "" if nested else "its mask keeps weights that the level before had pruned"
     if problem:
         raise DamagedFile(f"{path} is not what its name says: {problem}")
+
+
+def _is_nested(record: Mapping[str, Any]) -> bool:
+    """True if the levels of a run keep only weights of the level before."""
+    return is_trained(record) and bool(record["config"].get("nested", True))
 
 
 def _own_problem(path: Path, level: Level) -> str:

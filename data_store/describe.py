@@ -18,7 +18,7 @@ Row = tuple[Any, ...]
 COLUMNS: dict[str, dict[str, str]] = {
     "run": {
         "run": "TEXT", "task": "TEXT", "model": "TEXT", "criterion": "TEXT", "seed": "INTEGER",
-        "asked": "INTEGER", "created": "TEXT",
+        "asked": "INTEGER", "created": "TEXT", "parent": "TEXT",
     },
     "level": {
         "run": "TEXT", "level": "INTEGER", "density": "REAL", "status": "TEXT",
@@ -66,6 +66,7 @@ def run_row(path: Path, record: Mapping[str, Any]) -> Row:
     return _typed("run", (
         path.parent.name, config["task"], config["model"], criterion, config.get("seed"),
         config["levels"], record["provenance"]["created"],
+        record.get("branch", {}).get("parent", ""),
     ))  # fmt: skip
 
 

@@ -128,7 +128,7 @@ class Run:
         """The manifest ``run.json``: configuration, tensors, data, versions."""
         path = layout.run_manifest(self.root, self.name)
         record = read_manifest(path, layout.RUN_FORMAT, layout.RUN_VERSION, root=self.root)
-        for entry in ("config", "spec", "data", "provenance", "imported"):
+        for entry in ("config", "spec", "data", "provenance", "imported", "branch"):
             if not isinstance(record.get(entry, {}), dict):
                 raise DamagedFile(
                     f"{path} says {record[entry]!r:.80} of its {entry}; it was not written by "
@@ -140,14 +140,16 @@ class Run:
     def identity(self) -> str:
         """Digest of what decides the run's numbers; every level of it states it.
 
-        Settings but the number of levels, tensors, initial weights and data: not the name, nor
-        when and where. Runs of one identity have the same levels, byte for byte.
+        Settings but the number of levels, tensors, initial weights, data and, of a branch, where
+        it began: not the name, nor when and where. Runs of one identity have the same levels, byte
+        for byte.
         """
         record = self.description
         settings = {k: v for k, v in record.get("config", {}).items() if k != "levels"}
         data = record.get("data", {}).get("digest")
         parts = [settings, record.get("spec"), record.get("init"), data]
         parts.append(record.get("imported", {}).get("levels"))
+        parts += [record["branch"]] if "branch" in record else []
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     @property

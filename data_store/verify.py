@@ -182,14 +182,16 @@ class _Verification:
 
     def _made_by(self, *runs: str) -> str:
         """The commands that make what these runs consist of."""
-        imported = [not checks.is_trained(self._manifests.get(run, {})) for run in runs]
-        commands = [
-            f"'landscape import … --name {run}' after 'landscape verify --repair'"
-            if is_imported
-            else f"'landscape train --name {run} …'"
-            for run, is_imported in zip(runs, imported, strict=True)
-        ]
-        return f"repeat {' or '.join(commands)}"
+        return f"repeat {' or '.join(map(self._maker, runs))}"
+
+    def _maker(self, run: str) -> str:
+        """The command that makes what a run consists of."""
+        record = self._manifests.get(run, {})
+        if not checks.is_trained(record):
+            return f"'landscape import … --name {run}' after 'landscape verify --repair'"
+        if "branch" in record:
+            return f"'landscape branch {record['branch']['parent']} --name {run} …'"
+        return f"'landscape train --name {run} …'"
 
     def _is_held(self, run: str) -> bool:
         """True if another process is writing a run."""

@@ -17,7 +17,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from landscape.api import ask, draw, export, import_run, open, train
+    from landscape.api import ask, branch, draw, export, import_run, open, train
     from landscape.data_store.errors import LandscapeError, UsageError
     from landscape.data_store.mask import Mask
     from landscape.data_store.params import ParamSpec
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "ask": "landscape.api",
+    "branch": "landscape.api",
     "draw": "landscape.api",
     "export": "landscape.api",
     "import_run": "landscape.api",
@@ -57,6 +58,7 @@ __all__ = [
     "Task",
     "UsageError",
     "ask",
+    "branch",
     "draw",
     "export",
     "import_run",

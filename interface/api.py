@@ -69,6 +69,36 @@ def train(
     )
 
 
+def branch(
+    parent: str | Checkpoint,
+    *,
+    name: str,
+    store: Store | None = None,
+    data: str | Path | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    listener: Listener | None = None,
+    **settings: Any,
+) -> Run:
+    """Train from a stored level; see `landscape.brancher.branch`.
+
+    ``branch("mnist-imp@7", name="random-ticket", mask="permuted", retrain="reinit")``
+    """
+    from landscape.brancher import branch as begin
+
+    address = parent if isinstance(parent, str) else parent.address
+    return begin(
+        address,
+        store=store or open(),
+        name=name,
+        data=data,
+        device=device,
+        threads=threads,
+        listener=listener,
+        **settings,
+    )
+
+
 def import_run(
     *paths: str | Path,
     name: str,

@@ -13,7 +13,18 @@ from landscape.data_store.errors import LandscapeError, UsageError, unknown
 from landscape.printing import printable
 from landscape.registry import COMMANDS
 
-_ORDER = ("demo", "train", *ANALYSES, "ls", "show", "figure", "import", "export", "verify")
+_ORDER = (
+    "demo",
+    "train",
+    "branch",
+    *ANALYSES,
+    "ls",
+    "show",
+    "figure",
+    "import",
+    "export",
+    "verify",
+)
 
 
 class _Commands(click.Group):

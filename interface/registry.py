@@ -20,6 +20,10 @@ COMMANDS: Table[click.Command] = Table(
             "landscape.commands.train:command",
             "Train a run level after level, or go on with it.",
         ),
+        "branch": Entry(
+            "landscape.commands.branch:command",
+            "Train from a stored level: a control or a transfer.",
+        ),
         "ls": Entry("landscape.commands.ls:command", "List the runs or the results of a store."),
         "show": Entry("landscape.commands.show:command", "Describe a run, a level or a result."),
         "figure": Entry("landscape.commands.figure:command", "Draw a figure as PDF and PNG."),

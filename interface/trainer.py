@@ -7,51 +7,39 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
 from landscape.data_store import layout
 from landscape.data_store.address import check_run_name
-from landscape.data_store.errors import DamagedFile, LandscapeError, UsageError, unknown
+from landscape.data_store.errors import DamagedFile, LandscapeError, UsageError
 from landscape.data_store.files import append_line, move_aside, sweep
 from landscape.data_store.level_file import level_image
 from landscape.data_store.lock import holding
-from landscape.data_store.records import TRACE_COLUMNS, Point, RunConfig
+from landscape.data_store.records import TRACE_COLUMNS, RunConfig
 from landscape.data_store.resume_file import load_resume, save_resume
-from landscape.data_store.settings import to_json
 from landscape.data_store.store import Run, Store
-from landscape.provenance import provenance, using_threads
-from landscape.sources import device_named, model_named, task_named
-from landscape.training.imp import Experiment, Finished, Resume, imp
-from landscape.training.loop import Tick, on_device
-from landscape.training.models import (
-    build,
-    current_point,
-    initialize,
-    parameter_spec,
-    prunable_kinds,
+from landscape.preparation import (
+    Plan,
+    Prepared,
+    configure,
+    describe,
+    prepare,
+    recorded_machine,
+    require_same,
+    require_same_machine,
+    resolved,
 )
-from landscape.training.network import Network
+from landscape.provenance import provenance, using_threads
+from landscape.sources import device_named, task_named
+from landscape.training.imp import Finished, Resume, imp
+from landscape.training.loop import Tick
 from landscape.training.registry import CRITERIA
-from landscape.training.task import Task, require_fit
 
 RESUME_SECONDS = 5.0
-MOST_THREADS = 1024
 
 Listener = Callable[[Tick | Finished], None]
-
-
-@dataclass(frozen=True, eq=False)
-class Prepared:
-    """A run ready to train: its network, its data, where it starts."""
-
-    experiment: Experiment
-    init: Point
-    data_digest: str
 
 
 def train(
@@ -98,148 +86,53 @@ def train(
         If another process trains this run, a level diverged, a stored level is damaged,
         the data changed, or the disk is full. Finished levels are never touched.
     """
-    config = configure(settings)
-    CRITERIA[config.criterion]
+    return carry_out(
+        Plan(configure(settings)),
+        store=store,
+        name=name,
+        data=data,
+        device=device,
+        threads=threads,
+        listener=listener,
+    )
+
+
+def carry_out(
+    plan: Plan,
+    *,
+    store: Store,
+    name: str,
+    data: str | Path | None,
+    device: str,
+    threads: int | None,
+    listener: Listener | None,
+) -> Run:
+    """Train what is planned, or go on with it; parameters and errors as `train`."""
+    CRITERIA[plan.config.criterion]
     check_run_name(name)
     place = device_named(device)
     if threads is not None and threads < 1:
         raise UsageError(f"threads is {threads}; it must be at least 1")
     run = Run(store.root, name, store.size_limit)
-    if run.exists:
-        require_same(run, config)
+    config = plan.config
+    if run.exists and config.rewind_epoch is None:
+        require_same(run, plan)
     task = task_named(config.task, Path(data) if data else None, config.validation_size)
+    plan = resolved(plan, task)
     with holding(run):
-        recorded = _recorded(run) if run.exists else provenance(place)
+        recorded = recorded_machine(run) if run.exists else provenance(place)
         count = int(recorded["threads"]) if run.exists or threads is None else threads
         with using_threads(count):
-            ready = prepare(config, task, place)
+            ready = prepare(plan, task, place)
             if run.exists:
-                require_same(run, config)
-                _require_same_machine(run, ready, recorded)
-                run.extend(config.levels)
+                require_same(run, plan)
+                require_same_machine(run, ready, recorded)
+                run.extend(plan.config.levels)
             else:
                 recorded = provenance(place)
-                store.create(name, describe(config, ready, task, recorded))
-            _train_missing(run, config, ready, listener)
+                store.create(name, describe(plan, ready, task, recorded))
+            _train_missing(run, plan.config, ready, listener)
     return run
-
-
-def configure(settings: dict[str, Any]) -> RunConfig:
-    """The run's settings: what is given, over the model's protocol, over the defaults.
-
-    Raises `UsageError` for a setting that does not exist.
-    """
-    names = [setting.name for setting in fields(RunConfig)]
-    for name in settings:
-        if name not in names:
-            raise unknown("setting", name, names)
-    given = {k: v for k, v in settings.items() if v is not None}
-    model = model_named(str(given.get("model", RunConfig.model)))
-    given = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
-    return RunConfig(**{**model.protocol, **given})
-
-
-def prepare(config: RunConfig, task: Task, device: torch.device) -> Prepared:
-    """Network, data and initial point of a run: a pure function of its settings."""
-    model = model_named(config.model)
-    module: nn.Module = build(model, task.input_shape, task.outputs, config.seed)
-    initialize(module, config.initialization, config.seed)
-    spec = parameter_spec(module)
-    kinds = prunable_kinds(module)
-    if not kinds:
-        raise UsageError(f"model {config.model} has no linear or convolution layer to prune")
-    for parameter, values in module.named_parameters():
-        if not values.requires_grad:
-            raise UsageError(
-                f"parameter {parameter!r} of model {config.model} is frozen; register it as a "
-                "buffer, all parameters are trained"
-            )
-    require_fit(module, task)
-    init = current_point(module, spec)
-    network = Network(module, spec, device)
-    experiment = Experiment(
-        network=network,
-        task=on_device(task, network),
-        config=config,
-        criterion=CRITERIA.load(config.criterion),
-        kinds=kinds,
-    )
-    return Prepared(experiment, init, task.digest)
-
-
-def describe(
-    config: RunConfig, ready: Prepared, task: Task, recorded: dict[str, Any]
-) -> dict[str, Any]:
-    """The manifest of a new run."""
-    spec = ready.experiment.network.spec
-    return {
-        "config": to_json(config),
-        "spec": spec.to_json(),
-        "prunable": dict(ready.experiment.kinds),
-        "init": ready.init.digest(spec),
-        "data": {
-            "digest": ready.data_digest,
-            "examples": {name: len(split) for name, split in task.splits.items()},
-        },
-        "provenance": recorded,
-    }
-
-
-def require_same(run: Run, config: RunConfig) -> None:
-    """Raise `UsageError` at the first setting that differs from the run's (levels may)."""
-    old, new = to_json(replace(run.config, levels=config.levels)), to_json(config)
-    for name, value in old.items():
-        if new[name] != value:
-            raise UsageError(
-                f"run {run.name!r} exists with {name} = {value}, not {new[name]}; "
-                "give the same settings to go on with it, or another --name"
-            )
-
-
-def _recorded(run: Run) -> dict[str, Any]:
-    """What a run's manifest says of the machine it was begun on.
-
-    Raises `DamagedFile` if it does not, or names more threads than there can be: the threading
-    library ends a process that asks for them.
-    """
-    description = run.description
-    recorded: dict[str, Any] = description.get("provenance", {})
-    texts = [recorded.get("torch"), recorded.get("cpu_capability"), description.get("init")]
-    texts.append(description.get("data", {}).get("digest"))
-    threads = recorded.get("threads")
-    possible = type(threads) is int and 1 <= threads <= MOST_THREADS
-    if not possible or not all(isinstance(text, str) for text in texts):
-        raise DamagedFile(
-            f"the manifest of run {run.name!r} is incomplete, or says that it was trained on "
-            f"{threads!r:.80} threads (expected 1 to {MOST_THREADS}): it was not written by "
-            "landscape"
-        )
-    return recorded
-
-
-def _require_same_machine(run: Run, ready: Prepared, recorded: dict[str, Any]) -> None:
-    """Refuse other data or weights than the run began with; warn of another processor."""
-    description = run.description
-    if description["data"]["digest"] != ready.data_digest:
-        raise LandscapeError(
-            f"run {run.name!r} was begun on other data than its task now gives "
-            f"(digest {description['data']['digest'][:12]}, now {ready.data_digest[:12]}); "
-            "give the --data folder it was begun with"
-        )
-    capability = torch.backends.cpu.get_cpu_capability()
-    if description["init"] != ready.init.digest(ready.experiment.network.spec):
-        raise LandscapeError(
-            f"run {run.name!r} began from other weights than torch {torch.__version__} draws "
-            f"for its seed; it was begun with torch {recorded['torch']}: use that version"
-        )
-    if recorded["cpu_capability"] != capability or recorded["torch"] != torch.__version__:
-        warnings.warn(
-            f"run {run.name!r} was begun with torch {recorded['torch']} and "
-            f"{recorded['cpu_capability']}; going on with {torch.__version__} and {capability} "
-            "gives results that differ in the last bits",
-            UserWarning,
-            stacklevel=3,
-        )
 
 
 def _train_missing(run: Run, config: RunConfig, ready: Prepared, listener: Listener | None) -> None:

@@ -65,10 +65,10 @@ def landscape(house: Path, *arguments: str) -> str:
 
 def test_the_recipes_work(house: Path) -> None:
     landscape(
-        house, "train", "--task", "digit-parity", "--criterion", "largest-first", "--model",
+        house, "train", "--task", "digit-parity", "--criterion", "magnitude-increase", "--model",
         "mlp:64-20-2", "--iterations", "30", "--levels", "3", "--name", "control",
     )  # fmt: skip
-    assert "largest-first" in landscape(house, "ls")
+    assert "magnitude-increase" in landscape(house, "ls")
     printed = landscape(house, "shrinkage", "control", "--largest-order", "3")
     assert re.search(r"control@0 control@1 +3\.0 +\d", printed)
     assert "shrinkage" in landscape(house, "ls", "results")

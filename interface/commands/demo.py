@@ -73,7 +73,8 @@ def command(out: Path, as_json: bool, quiet: bool) -> None:
 
 def _train(store: Store, quiet: bool) -> None:
     """Every criterion from every seed."""
-    from landscape.trainer import configure, train
+    from landscape.preparation import configure
+    from landscape.trainer import train
 
     for criterion in CRITERIA:
         for seed in range(SEEDS):

@@ -55,7 +55,7 @@ def _print_runs(rows: list[dict[str, Any]]) -> None:
     """A row per run."""
     columns = (
         "run", "task", "model", "criterion", "seed", "levels", "least kept", "its test acc.",
-        "status", "created",
+        "status", "begins at", "created",
     )  # fmt: skip
     print_table(
         columns,
@@ -64,7 +64,7 @@ def _print_runs(rows: list[dict[str, Any]]) -> None:
                 r["run"], r["task"], r["model"], r["criterion"], r["seed"],
                 f"{r['levels']} of {max(r['asked'], r['levels'])}", percent(r["density"]),
                 None if r["test_error"] is None else percent(1 - r["test_error"]),
-                r["status"], _day(r["created"]),
+                r["status"], r["parent"] or "dense", _day(r["created"]),
             )
             for r in rows
         ],

@@ -140,7 +140,12 @@ def _show_run(run: Run, as_json: bool) -> None:
     if as_json:
         print_json({**description, "levels": levels})
         return
-    flat = {"run": run.name, "config": description["config"]}
+    flat: dict[str, Any] = {"run": run.name}
+    if "branch" in description:
+        begun = description["branch"]
+        flat |= {"begins at": begun["parent"], "mask": begun["mask"]}
+        flat |= {"mask_density": begun["mask_density"]} if begun["mask_density"] else {}
+    flat["config"] = description["config"]
     flat["data"] = {**description["data"]["examples"], "digest": description["data"]["digest"]}
     if run.is_imported:
         sources = description["imported"]["sources"]

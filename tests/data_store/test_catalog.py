@@ -113,12 +113,12 @@ def test_rows_of_runs(store):
         {
             "run": "imp", "task": "digits", "model": "mlp:8-2", "criterion": "magnitude", "seed": 0,
             "levels": 2, "asked": 3, "density": 0.75, "created": "2026-01-01T00:00:00+00:00",
-            "test_error": 0.25, "status": "unfinished",
+            "parent": "", "test_error": 0.25, "status": "unfinished",
         },
         {
             "run": "other", "task": "digits", "model": "mlp:8-2", "criterion": "random", "seed": 3,
             "levels": 0, "asked": 3, "density": None, "created": "2026-01-01T00:00:00+00:00",
-            "test_error": None, "status": "unfinished",
+            "parent": "", "test_error": None, "status": "unfinished",
         },
     ]  # fmt: skip
 

@@ -96,6 +96,26 @@ def test_a_manifest_that_contradicts_itself_is_refused(changes: dict[str, Any]) 
         require_manifest(RUN, {**MANIFEST, **changes})
 
 
+def test_a_branch_states_where_it_begins() -> None:
+    branch = {"parent": "imp@3", "digest": INIT, "mask": "pruned", "mask_density": 0.5}
+    require_manifest(RUN, {**MANIFEST, "branch": branch})
+    for name in branch:
+        left = {k: v for k, v in branch.items() if k != name}
+        with pytest.raises(KeyError, match=name):
+            require_manifest(RUN, {**MANIFEST, "branch": left})
+
+
+def test_masks_of_which_weights_come_back_are_right_where_the_run_asks_for_it() -> None:
+    free = {**MANIFEST, "config": {**MANIFEST["config"], "nested": False}}
+    require_level(PATH, level(1, 2, 5), free, mask(3))
+    with pytest.raises(DamagedFile, match="keeps weights that the level before had pruned"):
+        require_level(PATH, level(1, 2, 5), MANIFEST, mask(3))
+
+
+def test_the_first_level_of_a_branch_need_not_be_dense() -> None:
+    require_level(RUN.with_name("level_0000.h5"), level(0, 2, 5), MANIFEST, None)
+
+
 def test_an_imported_manifest_states_task_model_and_levels() -> None:
     for name in ("task", "model", "levels"):
         config = {k: v for k, v in IMPORTED["config"].items() if k != name}

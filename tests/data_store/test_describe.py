@@ -27,12 +27,24 @@ MANIFEST = {
 
 def test_the_row_of_a_run(tmp_path):
     path = layout.run_manifest(tmp_path, "imp")
-    assert run_row(path, MANIFEST) == ("imp", "digits", "mlp", "random", 3, 12, "2026-01-01")
+    row = ("imp", "digits", "mlp", "random", 3, 12, "2026-01-01")
+    assert run_row(path, MANIFEST) == (*row, "")
+    begun = MANIFEST | {"branch": {"parent": "other@3", "mask": "preserved"}}
+    assert run_row(path, begun) == (*row, "other@3")
     imported = {
         "imported": {"sources": []}, "config": {"task": "digits", "model": "mlp", "levels": 2},
         "provenance": MANIFEST["provenance"],
     }  # fmt: skip
-    assert run_row(path, imported) == ("imp", "digits", "mlp", "imported", None, 2, "2026-01-01")
+    assert run_row(path, imported) == (
+        "imp",
+        "digits",
+        "mlp",
+        "imported",
+        None,
+        2,
+        "2026-01-01",
+        "",
+    )
 
 
 def test_rows_of_a_trained_run(small_store):

@@ -20,8 +20,8 @@ from landscape.data_store.params import ParamSpec
 from landscape.data_store.points import checkpoint, file_checkpoint
 from landscape.data_store.records import Point
 from landscape.data_store.ticket_file import ticket_image
+from landscape.preparation import Plan, configure, prepare
 from landscape.sources import task_named
-from landscape.trainer import configure, prepare
 from tests.support.runs import SMALL
 
 RUNS = ("imp", "random")
@@ -38,7 +38,7 @@ def initial():
     """The weights both runs start from, drawn again."""
     config = configure(dict(SMALL))
     task = task_named(config.task, None, config.validation_size)
-    return prepare(config, task, torch.device("cpu")).init
+    return prepare(Plan(config), task, torch.device("cpu")).init
 
 
 @pytest.fixture(scope="module")

@@ -448,6 +448,8 @@ def test_runs_of_the_same_settings_are_one_and_others_are_not(store):
         "data": {"data": {"digest": "12"}},
         "imported": {"imported": {"sources": [], "levels": ["a"]}},
         "otherwise": {"imported": {"sources": [], "levels": ["b"]}},
+        "branch": {"branch": {"parent": "same@1", "mask": "preserved"}},
+        "control": {"branch": {"parent": "same@1", "mask": "permuted"}},
     }
     found = {name: store.create(name, {**whole, **more}).identity for name, more in changes.items()}
     one = {name for name, identity in found.items() if identity == found["same"]}

@@ -520,3 +520,27 @@ def test_a_run_that_is_being_trained_is_never_wrong(tmp_path: Path) -> None:
     child.wait().returned()
     assert looks > 1
     assert wrong(store) == {}
+
+
+def test_a_branch_is_made_again_by_its_own_command(store: Store) -> None:
+    landscape.branch("run@1", store=store, name="control", mask="permuted", levels=2)
+    assert wrong(store) == {}
+    path = layout.level_file(store.root, "control", 0)
+    path.write_bytes(path.read_bytes()[:-1])
+    [(name, found)] = wrong(store).items()
+    assert name == "runs/control/level_0000.h5"
+    assert found.remedy == "repeat 'landscape branch run@1 --name control …'"
+
+
+def test_levels_of_which_weights_come_back_are_right(store: Store) -> None:
+    free = SETTINGS | {"densities": "linear", "density": 0.3, "nested": False}
+    run = landscape.train(store=store, name="free", criterion="random", **free)
+    masks = [run.level(number).mask for number in run.levels]
+    assert not masks[2].is_within(masks[1])
+    assert wrong(store) == {}
+
+
+@pytest.mark.parametrize("branch", ["run@1", {"mask": "dense"}, ["run@1"], None])
+def test_a_manifest_whose_branch_is_none_is_named(store: Store, branch: object) -> None:
+    rewritten(store, branch=branch)
+    assert "runs/run/run.json" in wrong(store)

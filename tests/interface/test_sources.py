@@ -14,7 +14,8 @@ from torch import nn
 
 from landscape.data_store.errors import LandscapeError, UsageError
 from landscape.sources import device_named, is_factory, model_named, task_named
-from landscape.training.models import CONV_2, LENET_300_100
+from landscape.training.convolutional import CONV_2
+from landscape.training.models import LENET_300_100
 from landscape.training.task import Task
 
 Write = Callable[[str, str], str]

@@ -23,7 +23,8 @@ from landscape.data_store.lock import holding
 from landscape.data_store.manifest import manifest_bytes
 from landscape.data_store.records import TRACE_COLUMNS, RunConfig
 from landscape.data_store.store import Run, Store, open_store
-from landscape.trainer import configure, train
+from landscape.preparation import configure
+from landscape.trainer import train
 from landscape.training.imp import Finished
 from landscape.training.loop import Tick
 from tests.support.trained import SETTINGS, Stop, files, leftovers
