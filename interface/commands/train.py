@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from landscape.data_store.errors import UsageError
+from landscape.data_store.errors import LandscapeError, UsageError
 from landscape.data_store.records import TRACE_COLUMNS, RunConfig
 from landscape.data_store.store import Run, open_store
-from landscape.options import common_options, print_json, settings_options
+from landscape.options import common_options, existing_store, print_json, settings_options
 from landscape.printing import percent, print_table, progress
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from landscape.experiment import Experiment, Planned
     from landscape.trainer import Listener
     from landscape.training.imp import Finished
     from landscape.training.loop import Tick
+    from landscape.workers import Place
 
 
 @click.command(name="train")
-@click.option("--name", required=True, help="Name of the run: a-z, 0-9, '.', '_' and '-'.")
+@click.argument("file", metavar="[FILE.toml]", required=False, type=click.Path(path_type=Path))
+@click.option("--name", help="Name of the run: a-z, 0-9, '.', '_' and '-'. [default: the file's]")
+@click.option(
+    "--replicates",
+    type=click.IntRange(min=1, max=1000),
+    help="Train all of it this many times, from seeds one apart, as NAME-s0, NAME-s1, …",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="Runs trained side by side, each in a process of one thread. [default: 1, or the file's]",
+)
+@click.option("--quick", is_flag=True, help="Take the file's quick size, as NAME-quick.")
+@click.option("--dry-run", is_flag=True, help="Check everything, print the runs, train nothing.")
+@click.option("--print-config", is_flag=True, help="Print the complete FILE.toml; train nothing.")
 @click.option(
     "--resume/--no-resume",
     default=True,
@@ -36,7 +55,13 @@ if TYPE_CHECKING:
 @settings_options(RunConfig, defaults=", or the model's protocol")
 @common_options(compute=True)
 def command(
-    name: str,
+    file: Path | None,
+    name: str | None,
+    replicates: int | None,
+    jobs: int | None,
+    quick: bool,
+    dry_run: bool,
+    print_config: bool,
     resume: bool,
     threads: int | None,
     store_path: Path,
@@ -51,30 +76,116 @@ def command(
 
     Every level is stored as it is finished. Interrupted, the same command goes on with the
     first unfinished level and ends with the same numbers.
-    """
-    from landscape.trainer import configure, train
 
-    config = configure(settings)
-    store = open_store(store_path, size_limit=max_size)
-    if not resume and name in store:
-        raise UsageError(f"run {name!r} exists and --no-resume was given; use another --name")
-    with progress(quiet) as display:
-        listener = training_bar(display, config, name, quiet)
-        run = train(
-            store=store,
-            name=name,
-            data=data,
-            device=device,
-            threads=threads,
-            listener=listener,
-            **settings,
+    FILE.toml states an experiment: name and [train] (a run and its settings, named as the
+    options below with _ for -), [[variant]] (more runs, with some settings changed), [[branch]]
+    (runs that begin at the levels 'at' of the run, or of the variant 'of', with the options of
+    landscape branch), replicates, jobs, and [quick] (what a quick size changes). Options given
+    here go before the file's [train]. A file runs no code, except a task or model that is
+    FILE.py:NAME, as on the command line.
+    """
+    from landscape.commands.experiment import print_plan, train_all
+    from landscape.experiment import plan
+    from landscape.experiment_file import complete
+    from landscape.workers import Place
+
+    given = {key: value for key, value in settings.items() if value is not None}
+    experiment, jobs = _asked(file, name, replicates, jobs, quick, given)
+    with _naming(file):
+        store = existing_store(store_path, max_size) if experiment.name is None else None
+        planned = plan(experiment, store)
+    if print_config:
+        click.echo(complete(experiment, planned, jobs), nl=False)
+        return
+    if dry_run or len(planned) > 1:
+        from landscape.rehearsal import rehearse
+
+        with _naming(file):
+            rehearse(planned, data)
+    if dry_run:
+        print_plan(planned, as_json)
+        return
+    place = Place(open_store(store_path, size_limit=max_size), data, device, threads)
+    for run in planned if not resume else ():
+        if Run(place.store.root, run.name).exists:
+            raise UsageError(
+                f"run {run.name!r} exists and --no-resume was given; use another --name"
+            )
+    if len(planned) > 1:
+        train_all(planned, place, jobs or 1, as_json, quiet)
+    else:
+        train_single(planned[0], place, as_json, quiet)
+
+
+def _asked(
+    file: Path | None,
+    name: str | None,
+    replicates: int | None,
+    jobs: int | None,
+    quick: bool,
+    settings: dict[str, Any],
+) -> tuple[Experiment, int | None]:
+    """The experiment of a command: its file's, with what its options change."""
+    from landscape.experiment import Experiment
+
+    if file is None:
+        if name is None:
+            raise click.UsageError("Missing option '--name'; or give an experiment, FILE.toml.")
+        if quick:
+            raise UsageError("--quick is a size of an experiment file; give FILE.toml")
+        return Experiment(name, settings, replicates=replicates), jobs
+    from landscape.experiment_file import read_experiment
+
+    found = read_experiment(file, quick=quick)
+    experiment = found.experiment
+    if experiment.name is None and (name or replicates or settings):
+        raise UsageError(
+            f"{file} has branches only, of runs that are stored: --name, --replicates and settings "
+            "of a run change nothing there; leave them out"
         )
+    return (
+        replace(
+            experiment,
+            name=name or experiment.name,
+            settings={**experiment.settings, **settings},
+            replicates=replicates or experiment.replicates,
+        ),
+        jobs or found.jobs,
+    )
+
+
+@contextmanager
+def _naming(file: Path | None) -> Iterator[None]:
+    """Errors of an experiment file's content name the file."""
+    try:
+        yield
+    except LandscapeError as error:
+        if file is None:
+            raise
+        raise type(error)(f"{file}: {error}") from error
+
+
+def train_single(planned: Planned, place: Place, as_json: bool, quiet: bool) -> None:
+    """Train one run and print its levels."""
+    from landscape.workers import train_planned
+
+    with progress(quiet) as display:
+        listener = training_bar(display, planned.config, planned.name, quiet)
+        run = train_planned(planned, place, listener)
+    print_run(run, as_json)
+    if not as_json:
+        click.echo(
+            f"\nNext: landscape barrier {run.name}    landscape figure accuracy --run {run.name}"
+        )
+
+
+def print_run(run: Run, as_json: bool) -> None:
+    """The levels of a run, as a table or as JSON."""
     rows = level_rows(run)
     if as_json:
-        print_json({"run": name, "levels": rows})
-        return
-    print_levels(name, rows)
-    click.echo(f"\nNext: landscape barrier {name}    landscape figure accuracy --run {name}")
+        print_json({"run": run.name, "levels": rows})
+    else:
+        print_levels(run.name, rows)
 
 
 def training_bar(display: Progress, config: RunConfig, name: str, quiet: bool) -> Listener:
@@ -85,17 +196,17 @@ def training_bar(display: Progress, config: RunConfig, name: str, quiet: bool) -
         from landscape.training.loop import Tick
 
         if isinstance(event, Tick):
-            accuracy = _accuracy(event.row[TRACE_COLUMNS.index("validation_error")]) or "unknown"
+            validated = accuracy(event.row[TRACE_COLUMNS.index("validation_error")]) or "unknown"
             display.update(
                 bar,
                 completed=event.level * config.iterations + event.step,
-                description=f"{name}  level {event.level}  validation accuracy {accuracy}",
+                description=f"{name}  level {event.level}  validation accuracy {validated}",
             )
         elif display.disable and not quiet:
             level = event.level
             click.echo(
                 f"{name}: level {level.number} {level.status}, {percent(level.mask.density)} of "
-                f"the weights, test accuracy {_accuracy(level.metrics['test_error'])}",
+                f"the weights, test accuracy {accuracy(level.metrics['test_error'])}",
                 err=True,
             )
 
@@ -136,9 +247,9 @@ def print_levels(name: str, rows: list[dict[str, Any]]) -> None:
                 row["level"],
                 percent(row["density"]),
                 row["early_stop_step"],
-                _accuracy(row["early_stop_test_error"]),
-                _accuracy(row["test_error"]),
-                _accuracy(row["train_error"]),
+                accuracy(row["early_stop_test_error"]),
+                accuracy(row["test_error"]),
+                accuracy(row["train_error"]),
                 "" if row["status"] == "done" else row["status"],
             )
             for row in rows
@@ -147,6 +258,6 @@ def print_levels(name: str, rows: list[dict[str, Any]]) -> None:
     )
 
 
-def _accuracy(error: float | None) -> str | None:
+def accuracy(error: float | None) -> str | None:
     """Accuracy in percent."""
     return None if error is None else percent(1 - error)
