@@ -96,14 +96,7 @@ def prepare(plan: Plan, task: Task, device: torch.device) -> Prepared:
     module = _network(config, task, config.seed)
     spec = parameter_spec(module)
     all_kinds = prunable_kinds(module)
-    if not all_kinds:
-        raise UsageError(f"model {config.model} has no linear or convolution layer to prune")
-    for parameter, values in module.named_parameters():
-        if not values.requires_grad:
-            raise UsageError(
-                f"parameter {parameter!r} of model {config.model} is frozen; register it as a "
-                "buffer, all parameters are trained"
-            )
+    _require_trainable(config.model, module, all_kinds)
     kinds = without(all_kinds, config.exclude)
     require_fit(module, task)
     if config.augment:
@@ -134,6 +127,18 @@ def prepare(plan: Plan, task: Task, device: torch.device) -> Prepared:
         origin=origin,
     )
     return Prepared(experiment, init, task.digest)
+
+
+def _require_trainable(model: str, module: nn.Module, kinds: dict[str, str]) -> None:
+    """Raise `UsageError` if a network has nothing to prune, or parameters that are not trained."""
+    if not kinds:
+        raise UsageError(f"model {model} has no linear or convolution layer to prune")
+    for parameter, values in module.named_parameters():
+        if not values.requires_grad:
+            raise UsageError(
+                f"parameter {parameter!r} of model {model} is frozen; register it as a buffer, "
+                "all parameters are trained"
+            )
 
 
 def _network(config: RunConfig, task: Task, seed: int) -> nn.Module:
