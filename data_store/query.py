@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,6 +58,12 @@ def query(store: Store, kind: str, where: Mapping[str, Any]) -> xr.Dataset:
             f"are not joined; add version={versions[-1]!r}"
         )
     rows.sort(key=lambda r: (r["run"] or "", r["level"] or 0, r["inputs"], r["id"]))
+    with _uncollected():
+        return _joined(store, rows).dataset()
+
+
+def _joined(store: Store, rows: list[dict[str, Any]]) -> Result:
+    """The results of these rows in one, with the id of each as a coordinate."""
     parts = [
         read_stored(store.root / row["path"], root=store.root, limit=store.size_limit)
         for row in rows
@@ -65,4 +73,19 @@ def query(store: Store, kind: str, where: Mapping[str, Any]) -> xr.Dataset:
     attrs = {"long_name": "id of the result", "units": "1"}
     named = {"result": Variable((ALONG,), ids, attrs, is_coordinate=True)}
     whole = join(parts)
-    return Result(whole.record, {**whole.variables, **named}).dataset()
+    return Result(whole.record, {**whole.variables, **named})
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without garbage collection for a moment: of ten thousands of values that all live on.
+
+    Looking through them again and again, in vain, takes as long as reading them.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -1,5 +1,6 @@
 """Queries: all results that match, each pair's from its own file, and what is said otherwise."""
 
+import gc
 import json
 import shutil
 import warnings
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import landscape
 from landscape.data_store.errors import DamagedFile, LandscapeError, UsageError
 from landscape.data_store.query import query
 from landscape.data_store.results import find_result, record_of, result_id
@@ -249,3 +251,18 @@ def test_settings_are_fields(store):
         with pytest.raises(UsageError, match=r"^unknown field of results"):
             query(store, "barrier", {name: 2})
     assert json.loads(store.catalog().settings.iloc[-1])
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_garbage_collection_is_as_it_was(small_store, enabled):
+    landscape.overlap("imp", store=small_store)
+    before = gc.isenabled()
+    try:
+        (gc.enable if enabled else gc.disable)()
+        small_store.results("overlap")
+        assert gc.isenabled() == enabled
+        with pytest.raises(LandscapeError, match="no stored overlap result matches"):
+            small_store.results("overlap", run="nobody")
+        assert gc.isenabled() == enabled
+    finally:
+        (gc.enable if before else gc.disable)()
