@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from landscape.analysis.grouping import SUCCESSIVE
 from landscape.analysis.landscape import Landscape
 from landscape.analysis.pairs import pair_coordinates, require_same_spec
 from landscape.analysis.paths import grid, line
@@ -17,7 +18,7 @@ from landscape.analysis.registry import Analysis
 from landscape.data_store.errors import UsageError
 from landscape.data_store.params import Array
 from landscape.data_store.records import Checkpoint
-from landscape.data_store.schemas import BARRIER, DEFINITIONS
+from landscape.data_store.schemas.barrier import BARRIER, DEFINITIONS
 from landscape.data_store.settings import check, option
 
 _OK, _NOT_FINITE, _NOT_CONVERGED = 0, 1, 2
@@ -286,8 +287,10 @@ def _dataset(
 ANALYSIS = Analysis(
     schema=BARRIER,
     settings=BarrierSettings,
-    compute=lambda points, settings, landscape: barrier(points[0], points[1], landscape, settings),
-    arity=2,
+    compute=lambda points, settings, landscape, _work: barrier(
+        points[0], points[1], landscape, settings
+    ),
+    grouping=lambda _settings: SUCCESSIVE,
     uses_loss=True,
     measures=("loss_barrier", "error_barrier"),
 )

@@ -1,4 +1,4 @@
-"""Landscape: the one question every analysis asks, and its answer."""
+"""Landscape: what every analysis asks of a loss, and the answers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Evaluation:
     loss_se, error_se
         Standard errors of these means over the examples, (k,).
     examples
-        Number of examples in the split.
+        Number of examples in the split, or of those asked for.
     """
 
     loss: Array
@@ -30,11 +30,37 @@ class Evaluation:
     examples: int
 
 
-class Landscape(Protocol):
-    """A loss over flat vectors, asked at affine combinations of a few anchor points."""
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Loss and error of each example at k points.
 
-    def evaluate(self, anchors: Array, coefficients: Array, *, split: str) -> Evaluation:
-        """Loss and error at ``theta_k = sum_j coefficients[k, j] * anchors[j]``.
+    Parameters
+    ----------
+    loss
+        Float64 (k, m), in nats.
+    error
+        Float64 (k, m): 1 where the answer is wrong, else 0; NaN where that is not defined.
+    """
+
+    loss: Array
+    error: Array
+
+
+class Landscape(Protocol):
+    """A loss over flat vectors, asked at affine combinations of a few anchor points.
+
+    A point is the weights followed by the floating-point buffers (BatchNorm statistics): n
+    numbers in all. `places` chooses examples of a split by their numbers (m,), all if None.
+    """
+
+    def examples(self, split: str) -> int:
+        """How many examples a split has; raises `UsageError` if there is no such split."""
+        ...
+
+    def evaluate(
+        self, anchors: Array, coefficients: Array, *, split: str, places: Array | None = None
+    ) -> Evaluation:
+        """Mean loss and error at ``theta_k = sum_j coefficients[k, j] * anchors[j]``.
 
         Parameters
         ----------
@@ -45,5 +71,27 @@ class Landscape(Protocol):
             gives the anchor itself, so end points are exact.
         split
             Name of the data split.
+        places
+            Numbers of the examples to average over.
+        """
+        ...
+
+    def per_example(
+        self, anchors: Array, coefficients: Array, *, split: str, places: Array | None = None
+    ) -> Examples:
+        """Loss and error of each example at the same points; `evaluate` is their mean."""
+        ...
+
+    def gradient(self, theta: Array, *, split: str, places: Array | None = None) -> Array:
+        """Gradient of the mean loss at a point: (n,), 0 at the buffers."""
+        ...
+
+    def hessian_product(
+        self, theta: Array, vectors: Array, *, split: str, places: Array | None = None
+    ) -> Array:
+        """Hessian of the mean loss at a point times each of `vectors` (m, n): (m, n).
+
+        Buffers are held fixed: entries of `vectors` there are not looked at, and those of the
+        answer are 0.
         """
         ...

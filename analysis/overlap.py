@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from landscape.analysis.grouping import SUCCESSIVE
 from landscape.analysis.pairs import pair_coordinates, require_same_spec
 from landscape.analysis.random_masks import random_overlap
 from landscape.analysis.registry import Analysis
 from landscape.data_store.params import Array
 from landscape.data_store.records import Checkpoint
-from landscape.data_store.schemas import OVERLAP
+from landscape.data_store.schemas.overlap import OVERLAP
 
 ALL = "all"
 
@@ -144,8 +145,8 @@ def sign_agreement(theta_a: Array, theta_b: Array, common: Array, layers: Sequen
 ANALYSIS = Analysis(
     schema=OVERLAP,
     settings=OverlapSettings,
-    compute=lambda points, settings, _landscape: overlap(points[0], points[1], settings),
-    arity=2,
+    compute=lambda points, settings, _landscape, _work: overlap(points[0], points[1], settings),
+    grouping=lambda _settings: SUCCESSIVE,
     uses_loss=False,
     measures=("jaccard", "expected_jaccard", "precision", "recall", "sign_agreement"),
 )

@@ -1,4 +1,4 @@
-"""Pairs of checkpoints: the labels of a comparison, and whether it can be made."""
+"""Labels of the checkpoints and pairs a result is about, and whether pairs can be compared."""
 
 from __future__ import annotations
 
@@ -30,6 +30,23 @@ def pair_coordinates(a: Checkpoint, b: Checkpoint) -> dict[str, list[Any]]:
         "level_b": [_level(b)],
         "density_a": [a.density],
         "density_b": [b.density],
+    }
+
+
+def checkpoint_coordinates(checkpoint: Checkpoint) -> dict[str, list[Any]]:
+    """Coordinates over ``checkpoint`` of a result about one, as the schemas name them.
+
+    Returns
+    -------
+    dict
+        Lists of length one: ``checkpoint`` (its address), ``run``, ``level`` (NaN where it has
+        none), ``density`` (fraction of the prunable weights).
+    """
+    return {
+        "checkpoint": [checkpoint.address],
+        "run": [checkpoint.run],
+        "level": [_level(checkpoint)],
+        "density": [checkpoint.density],
     }
 
 

@@ -23,7 +23,7 @@ from benchmarks.measure import ROUNDS, machine
 from landscape.cli import run
 from landscape.data_store import layout
 from landscape.data_store.catalog import Catalog
-from landscape.data_store.schemas import BARRIER
+from landscape.data_store.schemas.barrier import BARRIER
 from landscape.data_store.store import Store, open_store
 
 RUNS, FEW, OPENED = 1000, 16, 100

@@ -15,7 +15,7 @@ from landscape.data_store import layout
 from landscape.data_store.params import Array
 from landscape.data_store.result_file import Result, result_image
 from landscape.data_store.results import result_id, with_record
-from landscape.data_store.schemas import BARRIER, DEFINITIONS
+from landscape.data_store.schemas.barrier import BARRIER, DEFINITIONS
 
 PAIRS, POINTS, SPLITS = 10, 25, ("train", "test")
 _TASKS = {"mnist": "lenet-300-100", "fashion-mnist": "lenet-300-100", "digits": "mlp:64-32-10"}

@@ -130,7 +130,7 @@ def require_result(path: Path, result: Result, record: Mapping[str, Any]) -> Non
 
     `LandscapeError` for a kind that this version does not know, `DamagedFile` for a departure.
     """
-    from landscape.data_store.schemas import SCHEMAS
+    from landscape.data_store.schemas.table import SCHEMAS
 
     kind = record["kind"]
     if kind not in SCHEMAS:
@@ -157,7 +157,7 @@ def _departure(kind: str, variables: tuple[tuple[Any, ...], ...]) -> str:
 
     Results of one analysis have one shape: xarray takes a millisecond, and is asked once.
     """
-    from landscape.data_store.schemas import SCHEMAS
+    from landscape.data_store.schemas.table import SCHEMAS
 
     blank = {
         name: Variable(dims, np.zeros(shape, dtype), {"units": units}, is_coordinate)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from landscape.data_store.errors import LandscapeError
-from landscape.data_store.schemas import TRAINING
+from landscape.data_store.schemas.training import TRAINING
 
 if TYPE_CHECKING:
     import xarray as xr

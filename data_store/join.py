@@ -14,33 +14,36 @@ from landscape.data_store.files import SIZE_LIMIT
 from landscape.data_store.params import Array
 from landscape.data_store.result_file import Result, Variable
 
-ALONG = "pair"
+CASES = ("pair", "checkpoint", "transition", "surface", "study")  # what a result can be about
 PRESENT = "_present"
 
 
 def join(parts: Sequence[Result]) -> Result:
-    """Results along ``pair``, in order.
+    """Results along what they are about (``pair``, ``checkpoint`` …), in order.
 
     Labels of another dimension that differ (another α grid, another split) are united; what a
     result lacks there is NaN, status ``absent`` and empty text, and a coordinate
-    ``DIM_present`` (pair, DIM) says which of its labels each pair has. The record of several
+    ``DIM_present`` (case, DIM) says which of its labels each case has. The record of several
     holds theirs as ``results``.
 
     Raises `LandscapeError`, naming it, for a variable that cannot be joined: other dimensions,
     units or flags, text beside numbers, a ragged dimension without labels or with one label
-    twice, values apart from ``pair`` that differ.
+    twice, values of no one case that differ.
     """
     if len(parts) == 1:
         return parts[0]
-    counts = [pairs(part) for part in parts]
-    axes = {dim: _axis(dim, parts) for dim in _dims(parts)}
+    along = case(parts[0])
+    counts = [cases(part, along) for part in parts]
+    axes = {dim: _axis(dim, parts) for dim in _dims(parts, along)}
     ragged = [dim for dim, axis in axes.items() if _is_ragged(dim, axis, parts)]
     marks = {f"{dim}{PRESENT}" for dim in ragged}
     variables = {
-        name: _joined(name, parts, counts, axes) for name in _names(parts) if name not in marks
+        name: _joined(name, along, parts, counts, axes)
+        for name in _names(parts)
+        if name not in marks
     }
     for dim in ragged:
-        variables[f"{dim}{PRESENT}"] = _present(dim, axes[dim], parts, counts)
+        variables[f"{dim}{PRESENT}"] = _present((along, dim), axes[dim], parts, counts)
     return Result(_record(parts), variables)
 
 
@@ -60,11 +63,25 @@ class _Axis:
     places: Sequence[Array | None]
 
 
-def pairs(part: Result) -> int:
-    """Number of pairs in a result; raises `LandscapeError` if they have no labels."""
-    labels = part.variables.get(ALONG)
-    if labels is None or labels.dims != (ALONG,):
-        raise LandscapeError(f"a result without labels of {ALONG!r} cannot be joined")
+def case(part: Result) -> str:
+    """The dimension of what a result is about: the one of `CASES` it labels.
+
+    Raises `LandscapeError` if there is none.
+    """
+    for name in CASES:
+        labels = part.variables.get(name)
+        if labels is not None and labels.dims == (name,):
+            return name
+    raise LandscapeError(
+        f"a result without labels of {', '.join(map(repr, CASES))} cannot be joined"
+    )
+
+
+def cases(part: Result, along: str) -> int:
+    """How many a result is about; raises `LandscapeError` if they have no labels."""
+    labels = part.variables.get(along)
+    if labels is None or labels.dims != (along,):
+        raise LandscapeError(f"a result without labels of {along!r} cannot be joined")
     return labels.values.size
 
 
@@ -73,10 +90,10 @@ def _names(parts: Sequence[Result]) -> list[str]:
     return list(dict.fromkeys(name for part in parts for name in part.variables))
 
 
-def _dims(parts: Sequence[Result]) -> list[str]:
+def _dims(parts: Sequence[Result], along: str) -> list[str]:
     """All dimensions but the one joined along."""
     found = dict.fromkeys(v.dims for part in parts for v in part.variables.values())
-    return [dim for dim in dict.fromkeys(d for dims in found for d in dims) if dim != ALONG]
+    return [dim for dim in dict.fromkeys(d for dims in found for d in dims) if dim != along]
 
 
 def _size(part: Result, dim: str) -> int | None:
@@ -133,17 +150,21 @@ def _places(dim: str, own: Array, united: Array) -> Array | None:
 
 
 def _joined(
-    name: str, parts: Sequence[Result], counts: Sequence[int], axes: Mapping[str, _Axis]
+    name: str,
+    along: str,
+    parts: Sequence[Result],
+    counts: Sequence[int],
+    axes: Mapping[str, _Axis],
 ) -> Variable:
     """One variable of all parts."""
     found = [part.variables.get(name) for part in parts]
     there = [one for one in found if one is not None]
     first = there[0]
-    _require_one_kind(name, there)
-    if first.dims == (name,) and name != ALONG:
+    _require_one_kind(name, along, there)
+    if first.dims == (name,) and name != along:
         return Variable(first.dims, axes[name].labels, first.attrs, first.is_coordinate)
-    if ALONG not in first.dims:
-        return _common(name, there)
+    if along not in first.dims:
+        return _common(name, along, there)
     own = [axes[dim] for dim in first.dims[1:]]
     if len(there) == len(parts) and all(p is None for axis in own for p in axis.places):
         values = np.concatenate([one.values for one in there])
@@ -162,11 +183,11 @@ def _joined(
     return Variable(first.dims, values, first.attrs, first.is_coordinate)
 
 
-def _require_one_kind(name: str, found: Sequence[Variable]) -> None:
+def _require_one_kind(name: str, along: str, found: Sequence[Variable]) -> None:
     """Raise unless a variable means the same in all parts that have it."""
     first = found[0]
-    if ALONG in first.dims[1:]:
-        raise LandscapeError(f"{name!r} has dims {first.dims}; {ALONG!r} must be the first")
+    if along in first.dims[1:]:
+        raise LandscapeError(f"{name!r} has dims {first.dims}; {along!r} must be the first")
     for one in found:
         if one.dims is first.dims and one.attrs is first.attrs:  # of one kept table
             continue
@@ -192,14 +213,14 @@ def _require_one_type(name: str, arrays: Sequence[Array]) -> None:
         )
 
 
-def _common(name: str, found: Sequence[Variable]) -> Variable:
-    """A variable without pairs, which must be the same everywhere."""
+def _common(name: str, along: str, found: Sequence[Variable]) -> Variable:
+    """A variable of no one case, which must be the same everywhere."""
     first = found[0]
     for one in found[1:]:
         text = first.values.dtype.kind == "U"
         if not np.array_equal(one.values, first.values, equal_nan=not text):
             raise LandscapeError(
-                f"{name!r} differs between the results and has no {ALONG!r} to tell them apart; "
+                f"{name!r} differs between the results and has no {along!r} to tell them apart; "
                 "ask for fewer of them"
             )
     return first
@@ -235,19 +256,22 @@ def _is_ragged(dim: str, axis: _Axis, parts: Sequence[Result]) -> bool:
     )
 
 
-def _present(dim: str, axis: _Axis, parts: Sequence[Result], counts: Sequence[int]) -> Variable:
-    """Which labels of a ragged dimension each pair has."""
+def _present(
+    dims: tuple[str, str], axis: _Axis, parts: Sequence[Result], counts: Sequence[int]
+) -> Variable:
+    """Which labels of a ragged dimension, the second of `dims`, each case has."""
+    mark = f"{dims[1]}{PRESENT}"
     values = np.zeros((sum(counts), len(axis.labels)), dtype=np.int8)
     start = 0
     for part, place, count in zip(parts, axis.places, counts, strict=True):
-        known = part.variables.get(f"{dim}{PRESENT}")
-        if known is not None and known.dims != (ALONG, dim):
-            raise LandscapeError(f"'{dim}{PRESENT}' has dims {known.dims}; expected {(ALONG, dim)}")
+        known = part.variables.get(mark)
+        if known is not None and known.dims != dims:
+            raise LandscapeError(f"{mark!r} has dims {known.dims}; expected {dims}")
         at = slice(None) if place is None else place
         values[start : start + count, at] = 1 if known is None else known.values
         start += count
-    attrs = {"long_name": f"1 where the result has this {dim}", "units": "1"}
-    return Variable((ALONG, dim), values, attrs, is_coordinate=True)
+    attrs = {"long_name": f"1 where the result has this {dims[1]}", "units": "1"}
+    return Variable(dims, values, attrs, is_coordinate=True)
 
 
 def _record(parts: Sequence[Result]) -> str:

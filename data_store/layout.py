@@ -14,6 +14,7 @@ LEVEL_FORMAT, LEVEL_VERSION = "landscape-level", (1, 0)
 OBJECT_FORMAT, OBJECT_VERSION = "landscape-object", (1, 0)
 RESUME_FORMAT, RESUME_VERSION = "landscape-resume", (1, 0)
 TICKET_FORMAT, TICKET_VERSION = "landscape-ticket", (1, 0)
+BLOCK_FORMAT, BLOCK_VERSION = "landscape-block", (1, 0)
 
 RUN_MANIFEST, RESULT_SUFFIX = "run.json", ".nc"
 RECORD_ATTRIBUTE = "record"
@@ -95,6 +96,16 @@ def result_file(root: Path, kind: str, result_id: str) -> Path:
     return results(root) / kind / result_id[:2] / f"{result_id}{RESULT_SUFFIX}"
 
 
+def blocks(root: Path, result_id: str) -> Path:
+    """Folder of the finished blocks of a result that is being computed."""
+    return root / "partial" / result_id
+
+
+def block_file(root: Path, result_id: str, digest: str) -> Path:
+    """File of one block."""
+    return blocks(root, result_id) / f"{digest}.h5"
+
+
 def place(root: Path, path: Path) -> str:
     """What lies at `path` in a store going by its name, empty if that is nothing of a store."""
     if is_temporary(path.name):
@@ -117,4 +128,6 @@ def place(root: Path, path: Path) -> str:
             known = {object_file(root, path.stem): "object"}
         case ("results", kind, _, _) if re.fullmatch(r"[0-9a-f]{40}", path.stem):
             known = {result_file(root, kind, path.stem): "result"}
+        case ("partial", result, _) if re.fullmatch(r"[0-9a-f]{40}", path.stem):
+            known = {block_file(root, result, path.stem): "block"}
     return known.get(path, "")

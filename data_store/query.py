@@ -13,10 +13,11 @@ import numpy as np
 from landscape.data_store.catalog import Catalog
 from landscape.data_store.conditions import Condition, conditions
 from landscape.data_store.errors import LandscapeError, unknown
-from landscape.data_store.join import ALONG, join, pairs
+from landscape.data_store.join import case, cases, join
 from landscape.data_store.result_file import Result, Variable
 from landscape.data_store.results import read_stored
-from landscape.data_store.schemas import SCHEMAS, TRAINING
+from landscape.data_store.schemas.table import SCHEMAS
+from landscape.data_store.schemas.training import TRAINING
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def query(store: Store, kind: str, where: Mapping[str, Any]) -> xr.Dataset:
-    """All results of `kind` in the store that match, joined along ``pair``.
+    """All results of `kind` in the store that match, in one dataset as `join` makes it.
 
     Parameters
     ----------
@@ -34,7 +35,7 @@ def query(store: Store, kind: str, where: Mapping[str, Any]) -> xr.Dataset:
         ``density`` of the first checkpoint, …) or on settings of the analysis: a value, a
         list, or a slice with both ends included.
 
-    The coordinate ``result`` names each pair's result. Results with other labels are joined as
+    The coordinate ``result`` names the result of each. Results with other labels are joined as
     `join` says, with NaN. About 0.2 ms a result.
 
     Raises `UsageError` for an unknown kind or field, `LandscapeError` if nothing matches, a
@@ -68,10 +69,11 @@ def _joined(store: Store, rows: list[dict[str, Any]]) -> Result:
         read_stored(store.root / row["path"], root=store.root, limit=store.size_limit)
         for row in rows
     ]
-    counts = [pairs(part) for part in parts]
+    along = case(parts[0])
+    counts = [cases(part, along) for part in parts]
     ids = np.repeat([row["id"] for row in rows], counts)
     attrs = {"long_name": "id of the result", "units": "1"}
-    named = {"result": Variable((ALONG,), ids, attrs, is_coordinate=True)}
+    named = {"result": Variable((along,), ids, attrs, is_coordinate=True)}
     whole = join(parts)
     return Result(whole.record, {**whole.variables, **named})
 

@@ -14,7 +14,7 @@ from landscape.data_store.errors import DamagedFile, LandscapeError
 from landscape.data_store.files import SIZE_LIMIT, move_aside, sweep, write_new
 from landscape.data_store.join import join
 from landscape.data_store.result_file import Result, read_result, result_image
-from landscape.data_store.schemas import SCHEMAS
+from landscape.data_store.schemas.table import SCHEMAS
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -26,7 +26,8 @@ _SORTED = json.JSONEncoder(sort_keys=True)
 def result_id(record: Mapping[str, Any]) -> str:
     """Digest of the question a record answers.
 
-    That is its kind, schema version, digests of the checkpoints, data, network and settings;
+    That is its kind, schema version, digests of the checkpoints and their companions, data, network
+    and settings;
     not the names it was asked under, nor when and where.
     """
     question = [
@@ -36,6 +37,8 @@ def result_id(record: Mapping[str, Any]) -> str:
         [record.get("data", {}).get(name, "") for name in ("digest", "network")],
         record["settings"],
     ]
+    if companions := record.get("companions"):
+        question.append([c["digest"] if c else "" for c in companions])
     return hashlib.sha256(_SORTED.encode(question).encode()).hexdigest()[:40]
 
 
@@ -139,5 +142,5 @@ def record_of(ds: xr.Dataset) -> dict[str, Any]:
 
 
 def together(parts: Sequence[xr.Dataset]) -> xr.Dataset:
-    """Datasets of one kind along ``pair``, as `landscape.data_store.join.join` has it."""
+    """Datasets of one kind in one, as `landscape.data_store.join.join` has it."""
     return parts[0] if len(parts) == 1 else join([Result.of(ds) for ds in parts]).dataset()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from landscape.data_store import checks, layout
+from landscape.data_store.blocks import read_block
 from landscape.data_store.catalog import Catalog
 from landscape.data_store.describe import Row, described, kept, level_row, result_row, run_row
 from landscape.data_store.errors import DamagedFile, LandscapeError
@@ -124,6 +125,7 @@ class _Verification:
             "object": self._object,
             "result": self._result,
             "resume": self._resume,
+            "block": self._block,
             "log": self._log,
             "lock": self._lock,
             "temporary": self._temporary,
@@ -175,6 +177,7 @@ class _Verification:
             "object": self._made_by(*users) if users else "no run refers to it: remove it",
             "result": f"repeat the analysis 'landscape {path.parent.parent.name} …'",
             "resume": "it harms nothing: training begins the level again",
+            "block": "it harms nothing: the analysis computes it again",
             "log": "nothing reads it but people: remove them",
             "index": "the next command makes it again",
         }.get(kind, advice)
@@ -239,6 +242,15 @@ class _Verification:
     def _resume(self, path: Path) -> None:
         """The level being trained."""
         read_resume(path, root=self._root, limit=self._limit)
+
+    def _block(self, path: Path) -> None:
+        """A finished block of an analysis that was interrupted, or is at work."""
+        result = path.parent.name
+        read_block(path, result, root=self._root, limit=self._limit)
+        remedy = "the same command goes on from it; or remove the folder"
+        if not self._alone:
+            problem = "is left of an analysis that is not finished"
+            self.findings.append(Finding(path, problem, remedy, is_wrong=False))
 
     def _log(self, path: Path) -> None:
         """A run's log."""

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 
-from landscape.data_store.schemas import TRAINING
+from landscape.data_store.schemas.training import TRAINING
 from landscape.figures.axes import density_axis
 from landscape.figures.registry import FIGURES, Figure
 from landscape.figures.replicates import replicates

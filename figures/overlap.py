@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 
-from landscape.data_store.schemas import OVERLAP
+from landscape.data_store.schemas.overlap import OVERLAP
 from landscape.figures.axes import known, level_axis, pair_axis
 from landscape.figures.registry import FIGURES, Figure
 from landscape.figures.style import (

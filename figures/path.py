@@ -11,7 +11,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 
 from landscape.data_store.errors import unknown
-from landscape.data_store.schemas import BARRIER
+from landscape.data_store.schemas.barrier import BARRIER
 from landscape.figures.axes import known
 from landscape.figures.registry import FIGURES, Figure
 from landscape.figures.style import (

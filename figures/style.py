@@ -138,7 +138,7 @@ def run_looks(ds: xr.Dataset | xr.DataArray) -> list[tuple[str, str, Any]]:
 def axis_label(variable: Variable) -> str:
     """Label of an axis as the schema words it; fractions are drawn in percent.
 
-    >>> from landscape.data_store.schemas import BARRIER
+    >>> from landscape.data_store.schemas.barrier import BARRIER
     >>> axis_label(BARRIER.variables["loss_barrier"])
     'loss barrier (nats per example)'
     """

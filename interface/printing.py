@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import sys
 import unicodedata
@@ -112,14 +113,17 @@ def percent(fraction: float | None, digits: int = 2) -> str | None:
 
 
 def print_measures(ds: xarray.Dataset, measures: Sequence[str]) -> None:
-    """Variables of a dataset, a row per pair and second dimension.
+    """Variables of a dataset, a row per case (pair, checkpoint …) and second dimension.
 
-    Measures over these two dimensions share a table, a column each; one with a third (the
-    definitions of a barrier) has a table of its own. Fractions are printed as percentages.
+    Measures of the same one or two dimensions share a table, a column each; one with a third
+    (the definitions of a barrier) has a table of its own. Fractions are printed as percentages,
+    a status as what it means.
     """
-    flat = [measure for measure in measures if ds[measure].ndim == 2]
-    tables = ([flat] if flat else []) + [[m] for m in measures if m not in flat]
-    for number, names in enumerate(tables):
+    tables: dict[tuple[object, ...], list[str]] = {}
+    for measure in measures:
+        dims = ds[measure].dims
+        tables.setdefault((*dims, measure) if len(dims) > 2 else dims, []).append(measure)
+    for number, names in enumerate(tables.values()):
         if number:
             click.echo()
         _print_measures(ds, names)
@@ -127,22 +131,34 @@ def print_measures(ds: xarray.Dataset, measures: Sequence[str]) -> None:
 
 def _print_measures(ds: xarray.Dataset, measures: Sequence[str]) -> None:
     """One table of measures that share their dimensions."""
-    first, second, *third = ds[measures[0]].dims
+    dims = [str(dim) for dim in ds[measures[0]].dims]
     title = None
-    columns = [str(first), str(second), *measures]
-    if third:
-        name, attrs = measures[0], ds[measures[0]].attrs
-        unit = "" if attrs["units"] == "fraction" else f", {attrs['units']}"
+    columns = [*dims[:2], *measures]
+    if len(dims) > 2:
+        attrs = ds[measures[0]].attrs
+        unit = "" if attrs["units"] in ("fraction", "1") else f", {attrs['units']}"
         title = f"{attrs['long_name']}{unit}"
-        columns = [str(first), str(second), *map(str, ds[name][third[0]].values)]
+        columns = [*dims[:2], *map(str, ds[dims[2]].values)]
     rows = []
-    for i, a in enumerate(ds[first].values):
-        for j, b in enumerate(ds[second].values):
-            cells = [ds[m].values[i, j] for m in measures]
-            values = cells[0] if third else cells
-            fraction = ds[measures[0]].attrs["units"] == "fraction"
-            rows.append([str(a), str(b), *((percent if fraction else float)(v) for v in values)])
+    for place in itertools.product(*(range(ds.sizes[dim]) for dim in dims[:2])):
+        labels = [str(ds[dim].values[i]) for dim, i in zip(dims, place, strict=False)]
+        cells = [_measured(ds[m], value) for m in measures for value in _flat(ds[m].values[place])]
+        rows.append([*labels, *cells])
     print_table(columns, rows, title=title)
+
+
+def _flat(values: Any) -> list[Any]:
+    """A number, or those of a row, as a list."""
+    return list(values) if getattr(values, "ndim", 0) else [values]
+
+
+def _measured(variable: xarray.DataArray, value: Any) -> Any:
+    """One number of a measure as a table shows it."""
+    if meanings := variable.attrs.get("flag_meanings"):
+        return str(meanings).split()[int(value)].replace("_", " ")
+    if variable.dtype.kind in "UO":
+        return str(value)
+    return percent(float(value)) if variable.attrs["units"] == "fraction" else float(value)
 
 
 @contextmanager

@@ -80,6 +80,20 @@ class Subject:
                     found[i] = self._checkpoints(source)
         return [checkpoint for i in sorted(found) for checkpoint in found[i]]
 
+    def companions(
+        self, group: Sequence[Checkpoint], addresses: Sequence[str]
+    ) -> list[Checkpoint | None]:
+        """The points at these addresses, in the group's store; None for one it does not have."""
+        homes = [Path(c.home) for c in group if c.home is not None]
+        store = self.context.store or (Store(homes[0]) if homes else None)
+        found: list[Checkpoint | None] = []
+        for address in addresses:
+            try:
+                found.append(store.checkpoint(address) if store else None)
+            except UsageError:
+                found.append(None)
+        return found
+
     def _checkpoints(self, source: Source) -> list[Checkpoint]:
         """The checkpoints of one source."""
         if isinstance(source, Checkpoint):
@@ -121,6 +135,7 @@ class Subject:
     def task(self) -> Task:
         """The data, loaded on first use."""
         from landscape.sources import is_factory, task_named
+        from landscape.training.subset import subset
 
         given = self.context.task
         if given is not None and not isinstance(given, str):
@@ -132,8 +147,10 @@ class Subject:
             )
         if given is None and is_factory(self.task_name):
             self._refuse_code("task", self.task_name)
-        size = self._config("validation_size") if given is None else None
-        return task_named(self.task_name, self.context.data, size)
+        if given is not None:
+            return task_named(self.task_name, self.context.data, None)
+        whole = task_named(self.task_name, self.context.data, self._config("validation_size"))
+        return subset(whole, self._config("max_examples"))
 
     @cached_property
     def module(self) -> nn.Module:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from landscape.analysis.registry import ANALYSES, Analysis
+from landscape.block_work import BlockWork, Tally
 from landscape.data_store import results
+from landscape.data_store.blocks import Blocks
 from landscape.data_store.errors import UsageError, unknown
 from landscape.data_store.files import SIZE_LIMIT
 from landscape.data_store.records import Checkpoint
@@ -22,9 +26,11 @@ if TYPE_CHECKING:
     import xarray
 
     from landscape.analysis.evaluator import Evaluator
+    from landscape.analysis.grouping import Grouping, Groups
     from landscape.subject import Source
 
-Answered = Callable[[int, int], None]
+
+_PROBED = 256  # examples whose evaluation is timed
 
 
 def analyse(
@@ -32,7 +38,7 @@ def analyse(
     points: Sequence[Source],
     settings: Mapping[str, Any],
     context: Context,
-    answered: Answered | None = None,
+    tally: Tally | None = None,
 ) -> xarray.Dataset:
     """Ask one analysis about checkpoints, answering from the store where it can.
 
@@ -42,16 +48,17 @@ def analyse(
         A name of the table of analyses.
     points
         Addresses, paths, checkpoints, state dicts or modules. A run alone stands for its
-        finished levels. More points than the analysis takes at once are asked about in turn.
+        finished levels. The analysis's grouping makes questions of them.
     settings
         Fields of the analysis's settings; those not given have their defaults.
     context
         Store, task, model, data, device.
-    answered
-        Called with (answers so far, questions in all).
+    tally
+        What is told how far it is.
 
     Each question is kept as a result of its own. One asked before, about the same weights,
-    data, network, settings and schema version, is read from the store.
+    data, network, settings and schema version, is read from the store. The finished blocks of
+    one that was interrupted are there too.
 
     Raises `UsageError` for names, settings and addresses that do not exist, `LandscapeError`
     for files that cannot be read or do not fit.
@@ -60,19 +67,31 @@ def analyse(
     chosen = _settings(analysis, settings)
     subject = Subject(context, needs_network=analysis.uses_loss)
     checkpoints = subject.checkpoints(points)
-    if len(checkpoints) < analysis.arity:
-        raise UsageError(
-            f"{kind} needs at least {analysis.arity} checkpoints, got {len(checkpoints)}; give "
-            "RUN@LEVEL addresses or files, or a run with more finished levels"
-        )
-    questions = _Questions(kind, analysis, chosen, subject)
-    last = len(checkpoints) - analysis.arity + 1
+    groups = _groups(kind, analysis.grouping(chosen), checkpoints)
+    tally = tally or Tally()
+    tally.questions = len(groups)
+    questions = _Questions(kind, analysis, chosen, subject, tally)
     parts = []
-    for i in range(last):
-        parts.append(questions.answer(checkpoints[i : i + analysis.arity]))
-        if answered:
-            answered(i + 1, last)
+    for group in groups:
+        tally.ask()
+        parts.append(questions.answer(group))
+        tally.answer()
     return results.together(parts)
+
+
+def _groups(kind: str, grouping: Grouping, points: Sequence[Checkpoint]) -> Groups:
+    """The questions that checkpoints make; raises `UsageError` if there are too few or many."""
+    if len(points) < grouping.least:
+        raise UsageError(
+            f"{kind} needs at least {grouping.least} checkpoint{'s' * (grouping.least > 1)}, got "
+            f"{len(points)}; give RUN@LEVEL addresses or files, or a run with more finished levels"
+        )
+    if grouping.most is not None and len(points) > grouping.most:
+        raise UsageError(
+            f"{kind} takes at most {grouping.most} checkpoints, got {len(points)}; give "
+            "RUN@LEVEL addresses or files"
+        )
+    return grouping.split(points)
 
 
 def _settings(analysis: Analysis, given: Mapping[str, Any]) -> Any:
@@ -89,29 +108,50 @@ def _settings(analysis: Analysis, given: Mapping[str, Any]) -> Any:
 class _Questions:
     """One analysis with one choice of settings, asked about group after group."""
 
-    def __init__(self, kind: str, analysis: Analysis, settings: Any, subject: Subject) -> None:
+    def __init__(
+        self, kind: str, analysis: Analysis, settings: Any, subject: Subject, tally: Tally
+    ) -> None:
         self._kind, self._analysis = kind, analysis
         self._settings, self._subject = settings, subject
+        self._tally = tally
         self._bn = str(getattr(settings, "bn", "interpolate"))
         self._landscape: Evaluator | None = None
 
     def answer(self, group: list[Checkpoint]) -> xarray.Dataset:
         """The result for one group of checkpoints, stored or computed."""
-        question = self._question(group)
+        companions = self._subject.companions(group, self._analysis.companions(group))
+        question = self._question(group, companions)
         root = self._root(group)
+        blocks = None
         if root is not None:
             name = results.result_id(question)
             stored = results.find_result(root, self._kind, name, limit=self._size_limit)
             if stored is not None:
                 return _relabelled(stored, group)
+            blocks = Blocks(root, name, self._size_limit)
         began = time.perf_counter()
         if self._analysis.uses_loss:
-            self._landscape = self._subject.landscape(self._bn, group)
-        ds = self._analysis.compute(group, self._settings, self._landscape)
+            known = [c for c in companions if c is not None]
+            self._landscape = self._subject.landscape(self._bn, [*group, *known])
+            self._estimate(self._landscape, group)
+        work = BlockWork(blocks, self._tally)
+        points = [*group, *companions]
+        ds = self._analysis.compute(points, self._settings, self._landscape, work)
         record = question | self._circumstances(question, time.perf_counter() - began)
-        if root is None:
+        if root is None or blocks is None:
             return results.with_record(ds, record)
-        return results.save_result(root, ds, record, limit=self._size_limit)
+        saved = results.save_result(root, ds, record, limit=self._size_limit)
+        blocks.clear()
+        return saved
+
+    def _estimate(self, landscape: Evaluator, group: list[Checkpoint]) -> None:
+        """Tell how long the question will take, from a short probe, where its cost is known."""
+        if self._analysis.cost is None:
+            return
+        splits = {name: len(split.inputs) for name, split in landscape.splits.items()}
+        passes = self._analysis.cost(self._settings, splits, len(group))
+        self._tally.expected = passes * _seconds_per_example(landscape, group[0])
+        self._tally.listener(self._tally)
 
     def _root(self, group: list[Checkpoint]) -> Path | None:
         """The store a result is kept in: the one given, or the checkpoints' own."""
@@ -126,7 +166,9 @@ class _Questions:
         store = self._subject.context.store
         return SIZE_LIMIT if store is None else store.size_limit
 
-    def _question(self, group: list[Checkpoint]) -> dict[str, Any]:
+    def _question(
+        self, group: list[Checkpoint], companions: Sequence[Checkpoint | None]
+    ) -> dict[str, Any]:
         """What is asked: the part of a record that decides the answer, and how it is called."""
         question: dict[str, Any] = {
             "kind": self._kind,
@@ -136,6 +178,8 @@ class _Questions:
             "model": self._subject.model_name,
             "settings": to_json(self._settings),
         }
+        if companions:
+            question["companions"] = [c and _input(c) for c in companions]
         if self._analysis.uses_loss:
             data, _, network = self._subject.data_digest(group, self._bn).partition("/")
             question["data"] = {"digest": data, "network": network}
@@ -155,6 +199,17 @@ class _Questions:
         return record | provenance(self._landscape.device)
 
 
+def _seconds_per_example(landscape: Evaluator, checkpoint: Checkpoint) -> float:
+    """How long one forward pass of one example takes, from passes of a few hundred."""
+    split = next(iter(landscape.splits))
+    places = np.arange(min(_PROBED, landscape.examples(split)))
+    anchors, rows = checkpoint.point[None], np.ones((1, 1))
+    landscape.evaluate(anchors, rows, split=split, places=places)  # the first is slower
+    began = time.perf_counter()
+    landscape.evaluate(anchors, rows, split=split, places=places)
+    return (time.perf_counter() - began) / len(places)
+
+
 def _input(checkpoint: Checkpoint) -> dict[str, Any]:
     """What a record keeps of one checkpoint."""
     density = checkpoint.density
@@ -170,13 +225,17 @@ def _input(checkpoint: Checkpoint) -> dict[str, Any]:
 
 def _relabelled(stored: xarray.Dataset, group: list[Checkpoint]) -> xarray.Dataset:
     """A stored answer under the addresses it was asked for now."""
-    if "pair" not in stored.dims:
-        return stored
-    from landscape.analysis.pairs import pair_coordinates
+    from landscape.analysis.pairs import checkpoint_coordinates, pair_coordinates
 
+    if "pair" in stored.dims:
+        along, labels = "pair", pair_coordinates(group[0], group[1])
+    elif "checkpoint" in stored.dims:
+        along, labels = "checkpoint", checkpoint_coordinates(group[0])
+    else:
+        return stored
     fresh = stored.copy()
-    for name, values in pair_coordinates(group[0], group[1]).items():
+    for name, values in labels.items():
         attrs = fresh[name].attrs
-        fresh = fresh.assign_coords({name: ("pair", values)})
+        fresh = fresh.assign_coords({name: (along, values)})
         fresh[name].attrs = attrs
     return results.with_record(fresh, results.record_of(stored))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from landscape.analysis.registry import ANALYSES, Analysis
-from landscape.data_store.schemas import SCHEMAS
+from landscape.data_store.schemas.table import SCHEMAS
 from landscape.data_store.table import Table
 from landscape.figures.registry import FIGURES
 from landscape.registry import COMMANDS

@@ -24,7 +24,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, source in settings["tool"]["setuptools"]["package-dir"].items():
         shutil.copytree(ROOT / source, folder / name.replace(".", "/"), dirs_exist_ok=True)
     blocks = BLOCK.findall((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
-    assert len(blocks) == 9
+    assert len(blocks) == 10
     for instruction, code in blocks:
         follow(folder / "landscape", instruction, code)
     return folder
@@ -80,7 +80,7 @@ def test_the_recipes_work(house: Path) -> None:
 def test_the_new_entries_pass_the_tables_own_tests(house: Path) -> None:
     code = (
         "from landscape.analysis.registry import ANALYSES\n"
-        "from landscape.data_store.schemas import SCHEMAS\n"
+        "from landscape.data_store.schemas.table import SCHEMAS\n"
         "from landscape.figures.registry import FIGURES\n"
         "analysis = ANALYSES.load('shrinkage')\n"
         "assert analysis.schema is SCHEMAS['shrinkage']\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +10,18 @@ import click
 
 from landscape.analysis.registry import ANALYSES, Analysis
 from landscape.data_store.address import is_file_address
+from landscape.data_store.errors import UsageError
 from landscape.data_store.store import Store, open_store
 from landscape.options import common_options, print_json, settings_options
-from landscape.printing import print_measures, progress
+from landscape.printing import print_measures, print_table
 
 
 def command_for(name: str) -> click.Command:
     """The command of an analysis: its settings are its options."""
     analysis = ANALYSES.load(name)
     entry = ANALYSES[name]
-    between = "between successive arguments" if analysis.arity == 2 else "of each argument"
+    needed = analysis.self_test is None
+    between = analysis.grouping(analysis.settings()).words
 
     @click.command(
         name=name,
@@ -27,15 +30,32 @@ def command_for(name: str) -> click.Command:
         "the store, and given again from there. Weights from .pt or .safetensors files need "
         f"--model and --task.\n\nSource: {entry.reference}.",
     )
-    @click.argument("checkpoints", nargs=-1, required=True, metavar="CHECKPOINT…")
+    @click.argument("checkpoints", nargs=-1, required=needed, metavar="CHECKPOINT…")
     @settings_options(analysis.settings)
     @click.option("--model", help="Network: a name or FILE.py:NAME. [default: the run's]")
     @click.option("--task", help="Data: a name or FILE.py:NAME. [default: the run's]")
     @common_options(compute=True)
-    def command(**arguments: Any) -> None:
-        _answer(name, analysis, **arguments)
+    def command(*, self_test: bool = False, **arguments: Any) -> None:
+        if self_test and analysis.self_test is not None:
+            _print_self_test(analysis.self_test, arguments["as_json"])
+        else:
+            _answer(name, analysis, **arguments)
 
+    if analysis.self_test is not None:
+        known = "Print known answers beside what comes out, and nothing else."
+        command = click.option("--self-test", is_flag=True, help=known)(command)
     return command
+
+
+def _print_self_test(self_test: Callable[[], Any], as_json: bool) -> None:
+    """Known answers beside what the analysis makes of them."""
+    ds = self_test()
+    if as_json:
+        print_json(ds.to_dict())
+        return
+    frame = ds.to_dataframe().reset_index()
+    rows = [list(row) for row in frame.itertuples(index=False)]
+    print_table([str(column) for column in frame.columns], rows)
 
 
 def _answer(
@@ -55,18 +75,16 @@ def _answer(
 ) -> None:
     """Ask, store and print."""
     from landscape.subject import Context
+    from landscape.waiting import waiting
     from landscape.workbench import analyse
 
-    context = Context(_store(checkpoints, store_path, max_size), task, model, data, device)
-    with progress(quiet) as display:
-        bar = display.add_task(name, total=None)
-        ds = analyse(
-            name,
-            checkpoints,
-            settings,
-            context,
-            lambda done, total: display.update(bar, completed=done, total=total),
+    if not checkpoints:
+        raise UsageError(
+            f"{name} needs a checkpoint, as in 'landscape {name} RUN@3', or --self-test"
         )
+    context = Context(_store(checkpoints, store_path, max_size), task, model, data, device)
+    with waiting(name, quiet) as tally:
+        ds = analyse(name, checkpoints, settings, context, tally)
     if as_json:
         print_json(ds.to_dict())
         return

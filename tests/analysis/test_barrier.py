@@ -22,7 +22,7 @@ from landscape.data_store.mask import Mask
 from landscape.data_store.params import ParamSpec
 from landscape.data_store.records import Checkpoint
 from landscape.data_store.results import load_result, save_result
-from landscape.data_store.schemas import BARRIER, DEFINITIONS
+from landscape.data_store.schemas.barrier import BARRIER, DEFINITIONS
 from landscape.training.models import buffer_values, parameter_spec
 from landscape.training.task import cross_entropy
 from tests.support.landscapes import ClosedForm, at, double_well, quadratic

@@ -17,7 +17,7 @@ from landscape.data_store.errors import LandscapeError
 from landscape.data_store.mask import Mask
 from landscape.data_store.params import ParamSpec
 from landscape.data_store.records import Checkpoint
-from landscape.data_store.schemas import OVERLAP
+from landscape.data_store.schemas.overlap import OVERLAP
 
 SPEC = ParamSpec(("w1", "b1", "w2", "b2"), ((6, 10), (6,), (4, 6), (4,)))
 PRUNABLE = ("w1", "w2")

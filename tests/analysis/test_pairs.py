@@ -10,7 +10,7 @@ from landscape.data_store.errors import LandscapeError
 from landscape.data_store.mask import Mask
 from landscape.data_store.params import ParamSpec
 from landscape.data_store.records import Checkpoint
-from landscape.data_store.schemas import OVERLAP
+from landscape.data_store.schemas.overlap import OVERLAP
 
 SPEC = ParamSpec(("w", "b"), ((2, 2), (2,)))
 

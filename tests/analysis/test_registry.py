@@ -11,14 +11,15 @@ import pytest
 
 from landscape.analysis.registry import ANALYSES
 from landscape.data_store.errors import UsageError
-from landscape.data_store.schemas import SCHEMAS
+from landscape.data_store.schemas.table import SCHEMAS
 from landscape.data_store.settings import from_json, to_json
 
 NAMES = list(ANALYSES)
 
 
 def test_the_analyses_in_order():
-    assert NAMES == ["barrier", "overlap"]
+    order = ("barrier", "bezier", "sublevel", "volume", "curvature", "surface", "overlap")
+    assert [name for name in order if name in NAMES] == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -44,8 +45,10 @@ def test_settings_are_frozen_and_every_field_is_an_option(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_compute_takes_checkpoints_settings_and_landscape(name):
     analysis = ANALYSES.load(name)
-    assert len(inspect.signature(analysis.compute).parameters) == 3
-    assert analysis.arity in (1, 2)
+    assert len(inspect.signature(analysis.compute).parameters) == 4
+    grouping = analysis.grouping(analysis.settings())
+    assert grouping.least >= 1
+    assert grouping.most is None or grouping.most >= grouping.least
     uses_a_network = {setting.name for setting in fields(analysis.settings)} & {"bn", "splits"}
     assert bool(uses_a_network) <= analysis.uses_loss
 

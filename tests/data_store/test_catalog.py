@@ -24,7 +24,8 @@ from landscape.data_store.mask import Mask
 from landscape.data_store.params import ParamSpec
 from landscape.data_store.records import TRACE_COLUMNS, Level, Point, RunConfig, Trace
 from landscape.data_store.results import result_id
-from landscape.data_store.schemas import BARRIER, OVERLAP
+from landscape.data_store.schemas.barrier import BARRIER
+from landscape.data_store.schemas.overlap import OVERLAP
 from landscape.data_store.settings import to_json
 from landscape.data_store.store import Run, Store, open_store
 from tests.support.results import pair, parts, place, record, saved, sealed, written

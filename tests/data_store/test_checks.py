@@ -23,7 +23,7 @@ from landscape.data_store.mask import Mask
 from landscape.data_store.params import ParamSpec
 from landscape.data_store.records import TRACE_COLUMNS, Level, Point, RunConfig, Trace
 from landscape.data_store.result_file import Result
-from landscape.data_store.schemas import SCHEMAS
+from landscape.data_store.schemas.table import SCHEMAS
 from landscape.data_store.settings import to_json
 
 SPEC = ParamSpec(("w", "b"), ((2, 4), (2,)))

@@ -7,7 +7,7 @@ import landscape
 from landscape.data_store.curves import training
 from landscape.data_store.errors import LandscapeError
 from landscape.data_store.records import TRACE_COLUMNS
-from landscape.data_store.schemas import TRAINING
+from landscape.data_store.schemas.training import TRAINING
 from landscape.data_store.store import open_store
 from tests.support.runs import SMALL
 

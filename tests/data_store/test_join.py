@@ -13,7 +13,8 @@ from landscape.data_store.errors import LandscapeError
 from landscape.data_store.join import join
 from landscape.data_store.result_file import Result, Variable
 from landscape.data_store.results import with_record
-from landscape.data_store.schemas import BARRIER, OVERLAP
+from landscape.data_store.schemas.barrier import BARRIER
+from landscape.data_store.schemas.overlap import OVERLAP
 from tests.support.results import pair, record
 
 REFINED = ["refinement", "refined_alpha", "refined_loss", "refined_error"]
@@ -334,10 +335,10 @@ def plain(values=(1.0,), dims=("pair", "x"), name="v", attrs=None, labels=None, 
             r"^'v' differs between the results and has no 'pair'",
         ),
         ([plain(dims=("x", "pair"))] * 2, r"^'v' has dims \('x', 'pair'\); 'pair' must be the fir"),
-        ([Result("", {}), plain()], r"^a result without labels of 'pair' cannot be joined$"),
+        ([Result("", {}), plain()], r"^a result without labels of 'pair', 'checkpoint', .* cannot be joined$"),
         (
             [Result("", {"pair": Variable(("x",), np.zeros(1), {}, True)})] * 2,
-            r"^a result without labels of 'pair' cannot be joined$",
+            r"^a result without labels of 'pair', 'checkpoint', .* cannot be joined$",
         ),
         (
             [plain(name="x_present", dims=("pair",), labels=[0.0]), plain(labels=[0.0])],

@@ -13,7 +13,8 @@ import landscape
 from landscape.data_store.errors import DamagedFile, LandscapeError, UsageError
 from landscape.data_store.query import query
 from landscape.data_store.results import find_result, record_of, result_id
-from landscape.data_store.schemas import BARRIER, OVERLAP
+from landscape.data_store.schemas.barrier import BARRIER
+from landscape.data_store.schemas.overlap import OVERLAP
 from landscape.data_store.store import open_store
 from tests.support.results import pair, record, saved, written
 

@@ -24,7 +24,8 @@ from landscape.data_store.results import (
     together,
     with_record,
 )
-from landscape.data_store.schemas import BARRIER, OVERLAP
+from landscape.data_store.schemas.barrier import BARRIER
+from landscape.data_store.schemas.overlap import OVERLAP
 from tests.support.results import pair, parts, place, record, saved, sealed, written
 
 QUESTION = {

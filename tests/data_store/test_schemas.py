@@ -8,7 +8,8 @@ from landscape.data_store import layout
 from landscape.data_store.errors import LandscapeError
 from landscape.data_store.results import load_result, save_result
 from landscape.data_store.schema import FLOAT, STATUS, TEXT
-from landscape.data_store.schemas import DEFINITIONS, SCHEMAS
+from landscape.data_store.schemas.barrier import DEFINITIONS
+from landscape.data_store.schemas.table import SCHEMAS
 from tests.support.results import place, record
 
 each_schema = pytest.mark.parametrize("kind", SCHEMAS)

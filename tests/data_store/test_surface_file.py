@@ -11,7 +11,8 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from landscape.data_store.errors import LandscapeError, UsageError
-from landscape.data_store.schemas import BARRIER, OVERLAP
+from landscape.data_store.schemas.barrier import BARRIER
+from landscape.data_store.schemas.overlap import OVERLAP
 from landscape.data_store.surface_file import landscaper_archive, plot_script_image, surface
 
 RECORD = {"kind": "barrier", "task": "digits", "seconds": 1.5}

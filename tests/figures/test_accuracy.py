@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from landscape.data_store.errors import LandscapeError
-from landscape.data_store.schemas import TRAINING
+from landscape.data_store.schemas.training import TRAINING
 from landscape.figures.accuracy import plot_accuracy
 
 DENSITY = np.array([1.0, 0.8, 0.64])

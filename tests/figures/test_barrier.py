@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from landscape.data_store.errors import LandscapeError, UsageError
-from landscape.data_store.schemas import BARRIER, DEFINITIONS
+from landscape.data_store.schemas.barrier import BARRIER, DEFINITIONS
 from landscape.figures.barrier import FIGURE, plot_barrier
 
 DENSITY_B = [0.8, 0.64, 0.512]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from landscape.data_store.errors import LandscapeError
-from landscape.data_store.schemas import OVERLAP
+from landscape.data_store.schemas.overlap import OVERLAP
 from landscape.figures.overlap import plot_overlap
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from landscape.data_store.errors import LandscapeError, UsageError
-from landscape.data_store.schemas import BARRIER
+from landscape.data_store.schemas.barrier import BARRIER
 from landscape.figures.path import FIGURE, plot_path
 
 

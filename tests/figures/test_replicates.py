@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure as Canvas
 
-from landscape.data_store.schemas import TRAINING
+from landscape.data_store.schemas.training import TRAINING
 from landscape.figures.replicates import replicates
 
 NAN = np.nan

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 
 from landscape.data_store.errors import LandscapeError, UsageError
-from landscape.data_store.schemas import BARRIER, TRAINING
+from landscape.data_store.schemas.barrier import BARRIER
+from landscape.data_store.schemas.training import TRAINING
 from landscape.figures.style import (
     COLUMN,
     axis_label,

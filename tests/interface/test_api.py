@@ -21,7 +21,8 @@ from landscape.analysis.evaluator import Evaluator
 from landscape.analysis.registry import ANALYSES
 from landscape.data_store.errors import LandscapeError, UsageError
 from landscape.data_store.records import Checkpoint
-from landscape.data_store.schemas import BARRIER, OVERLAP
+from landscape.data_store.schemas.barrier import BARRIER
+from landscape.data_store.schemas.overlap import OVERLAP
 from tests.support.runs import SMALL
 
 TASK = """

@@ -17,12 +17,20 @@ import xarray as xr
 import landscape
 from landscape.analysis import barrier as barrier_module
 from landscape.analysis.evaluator import Evaluator
+from landscape.analysis.grouping import EACH, together
+from landscape.analysis.overlap import OverlapSettings
+from landscape.analysis.pairs import checkpoint_coordinates
+from landscape.analysis.registry import ANALYSES, Analysis
+from landscape.block_work import Tally
 from landscape.data_store import layout
 from landscape.data_store.errors import LandscapeError, UsageError
 from landscape.data_store.level_file import level_image, read_level
 from landscape.data_store.manifest import manifest_bytes
 from landscape.data_store.results import load_result, record_of
-from landscape.data_store.schemas import BARRIER
+from landscape.data_store.schema import STATUS, ResultSchema, Variable
+from landscape.data_store.schemas.barrier import BARRIER
+from landscape.data_store.schemas.common import CHECKPOINT
+from landscape.data_store.schemas.table import SCHEMAS
 from landscape.data_store.store import Store
 from landscape.subject import Context
 from landscape.training.task import Split, Task
@@ -242,12 +250,14 @@ def test_a_network_is_built_as_its_run_built_it(tmp_path, nets):
 def test_a_run_alone_means_its_successive_levels(store):
     told = []
     context = Context(store)
-    whole = analyse("barrier", ["imp"], {"points": 5}, context, lambda *n: told.append(n))
+    tally = Tally(lambda t: told.append((t.answered, t.questions)))
+    whole = analyse("barrier", ["imp"], {"points": 5}, context, tally)
     assert whole.pair.values.tolist() == ["imp@0 imp@1", "imp@1 imp@2"]
     assert whole.level_a.values.tolist() == [0, 1]
     assert whole.level_b.values.tolist() == [1, 2]
     assert whole.run.values.tolist() == ["imp", "imp"]
-    assert told == [(1, 2), (2, 2)]
+    assert told[-1] == (2, 2)
+    assert told == sorted(told)
     for pair, ends in enumerate((("imp@0", "imp@1"), ("imp@1", "imp@2"))):
         alone = ask(store, *ends)
         for name in BARRIER.variables:
@@ -569,3 +579,91 @@ def test_an_imported_run_is_asked_about_with_its_task_and_model(store, nets):
     assert theirs.run.values.tolist() == ["theirs", "theirs"]
     with pytest.raises(LandscapeError, match="how it was trained is unknown"):
         run.config  # noqa: B018
+
+
+def counted_analysis(monkeypatch, compute, **more):
+    """An analysis called ``curiosity`` of one checkpoint and its level's ticket, in the table."""
+    analysis = Analysis(
+        schema=CURIOSITY,
+        settings=OverlapSettings,
+        compute=compute,
+        grouping=lambda _settings: EACH,
+        uses_loss=False,
+        measures=("size",),
+        companions=lambda group: (f"{group[0].address}.ticket",),
+        **more,
+    )
+    monkeypatch.setitem(SCHEMAS, "curiosity", CURIOSITY)
+    monkeypatch.setattr(ANALYSES, "load", lambda _name: analysis)
+
+
+CURIOSITY = ResultSchema(
+    kind="curiosity",
+    version=(1, 0),
+    coordinates=CHECKPOINT,
+    variables={
+        "size": Variable(("checkpoint",), "1", "size"),
+        "status": Variable(("checkpoint",), "1", "worth", STATUS, ("ok", "absent")),
+    },
+    samples={"checkpoint": ("imp@0", "imp@1")},
+)
+
+
+def size_of(points, _settings, _landscape, work, *, stop_at=None):
+    work.expect(3)
+    total = 0.0
+    for i in range(3):
+        if i == stop_at:
+            raise KeyboardInterrupt
+        total += float(work.block(f"part {i}", lambda i=i: {"x": np.array([2.0**i])})["x"][0])
+    companion = points[1]
+    value = total if companion is None else total + 100.0 * (companion.part == "ticket")
+    return CURIOSITY.build(checkpoint_coordinates(points[0]), {"size": [value], "status": [0]})
+
+
+def test_an_interrupted_question_goes_on_from_its_blocks(store, monkeypatch):
+    counted_analysis(monkeypatch, lambda *given: size_of(*given, stop_at=2))
+    with pytest.raises(KeyboardInterrupt):
+        analyse("curiosity", ["imp@1"], {}, Context(store))
+    assert len(list((store.root / "partial").rglob("*.h5"))) == 2
+    counted_analysis(monkeypatch, size_of)
+    seen = []
+    tally = Tally(lambda t: seen.append((t.kept, t.computed)))
+    found = analyse("curiosity", ["imp@1"], {}, Context(store), tally)
+    assert found["size"].item() == 107.0
+    assert max(seen) == (2, 1)
+    assert not list((store.root / "partial").rglob("*.h5"))
+
+
+def test_a_companion_is_part_of_the_question(store, monkeypatch):
+    counted_analysis(monkeypatch, size_of)
+    first = analyse("curiosity", ["imp"], {}, Context(store))
+    assert first.checkpoint.values.tolist() == ["imp@0", "imp@1", "imp@2"]
+    assert first["size"].values.tolist() == [107.0] * 3
+    companions = [r["companions"] for r in record_of(first)["results"]]
+    assert [c[0]["address"] for c in companions] == [f"imp@{i}.ticket" for i in range(3)]
+    outside = analyse("curiosity", [replace(store["imp"][1], home=None)], {}, Context(store))
+    assert outside["size"].item() == 107.0
+    alone = replace(store["imp"][1], address="elsewhere.h5", home=None)
+    assert analyse("curiosity", [alone], {}, Context(store))["size"].item() == 7.0
+
+
+def test_too_many_checkpoints(store, monkeypatch):
+    counted_analysis(monkeypatch, size_of)
+    loaded = ANALYSES.load("curiosity")
+    only_two = replace(loaded, grouping=lambda _settings: together(1, 2))
+    monkeypatch.setattr(ANALYSES, "load", lambda _name: only_two)
+    with pytest.raises(UsageError, match="curiosity takes at most 2 checkpoints, got 3; give"):
+        analyse("curiosity", ["imp"], {}, Context(store))
+
+
+def test_what_it_will_cost_is_told_before_it_begins(store, monkeypatch):
+    from landscape.analysis.barrier import ANALYSIS
+
+    dear = replace(ANALYSIS, cost=lambda settings, splits, group: 1e9 * group)
+    monkeypatch.setattr(ANALYSES, "load", lambda _name: dear)
+    told = []
+    tally = Tally(lambda t: told.append(t.expected))
+    analyse("barrier", ["imp@0", "imp@1"], {"points": 3}, Context(store), tally)
+    assert told[0] is not None
+    assert told[0] > 100.0

@@ -26,7 +26,7 @@ from landscape.data_store.records import (
 )
 from landscape.data_store.result_file import Result, result_image
 from landscape.data_store.results import result_id, with_record
-from landscape.data_store.schemas import SCHEMAS
+from landscape.data_store.schemas.table import SCHEMAS
 from landscape.data_store.settings import to_json
 
 MODEL = "mlp:64-40-10"

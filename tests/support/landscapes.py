@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from landscape.analysis.landscape import Evaluation
+from landscape.analysis.landscape import Evaluation, Examples
 from landscape.data_store.mask import Mask
 from landscape.data_store.params import Array, ParamSpec
 from landscape.data_store.records import Checkpoint
@@ -26,11 +26,43 @@ class ClosedForm:
     loss: Callable[[Array], Array]
     error: Callable[[Array], Array] = lambda theta: np.full(len(theta), np.nan)
 
-    def evaluate(self, anchors: Array, coefficients: Array, *, split: str) -> Evaluation:
+    def examples(self, split: str) -> int:
+        """One example, the formula."""
+        return 1
+
+    def evaluate(
+        self, anchors: Array, coefficients: Array, *, split: str, places: Array | None = None
+    ) -> Evaluation:
         """The formula at ``coefficients @ anchors``."""
         theta = coefficients @ anchors
         zeros = np.zeros(len(theta))
         return Evaluation(self.loss(theta), self.error(theta), zeros, zeros, examples=1)
+
+    def per_example(
+        self, anchors: Array, coefficients: Array, *, split: str, places: Array | None = None
+    ) -> Examples:
+        """The same, of its one example."""
+        answer = self.evaluate(anchors, coefficients, split=split)
+        return Examples(answer.loss[:, None], answer.error[:, None])
+
+    def gradient(self, theta: Array, *, split: str, places: Array | None = None) -> Array:
+        """Central differences of the formula, exact for quadratics up to rounding."""
+        steps = np.eye(len(theta)) * 1e-4
+        return (self.loss(theta + steps) - self.loss(theta - steps)) / 2e-4
+
+    def hessian_product(
+        self, theta: Array, vectors: Array, *, split: str, places: Array | None = None
+    ) -> Array:
+        """Central differences of the gradient."""
+        rows = [
+            (
+                self.gradient(theta + 1e-3 * v, split=split)
+                - self.gradient(theta - 1e-3 * v, split=split)
+            )
+            / 2e-3
+            for v in vectors
+        ]
+        return np.array(rows)
 
 
 def quadratic(eigenvalues: Array) -> ClosedForm:

@@ -14,7 +14,7 @@ from landscape.data_store import layout
 from landscape.data_store.result_file import Result, result_image
 from landscape.data_store.results import result_id, save_result
 from landscape.data_store.schema import ResultSchema
-from landscape.data_store.schemas import BARRIER
+from landscape.data_store.schemas.barrier import BARRIER
 
 
 def record(
