@@ -14,7 +14,9 @@ CURVATURE = ResultSchema(
     coordinates={
         **CHECKPOINT,
         "split": Variable(_C, NUMBER, "split of the data that the loss is a mean over", TEXT),
-        "rank": Variable(("rank",), NUMBER, "rank of an eigenvalue, 1 the largest, -1 the smallest"),
+        "rank": Variable(
+            ("rank",), NUMBER, "rank of an eigenvalue, 1 the largest, -1 the smallest"
+        ),
         "grid": Variable(("grid",), NUMBER, "number of a point of the spectral density's grid"),
         "parameter": Variable(
             ("parameter",), NUMBER, "place of a weight in the flat vector", optional=True

@@ -44,6 +44,7 @@ def test_both_ends_of_a_known_spectrum(name):
         error = matrix.product(vector[None])[0] - found.values[row] * vector
         assert np.linalg.norm(error) == pytest.approx(found.residuals[row], abs=1e-14 * scale)
         assert found.residuals[row] <= 1e-9 * scale
+        assert vector[abs(vector).argmax()] > 0
     top = found.vectors[:4]
     np.testing.assert_allclose(top @ top.T, np.eye(4), atol=1e-12)
     assert found.settled.tolist() == [True, True]
@@ -121,7 +122,7 @@ def test_products_that_are_not_finite_are_said(size):
 def test_leading_gives_what_a_surface_is_drawn_along():
     values, vectors = leading(Matrix(spectrum(LARGE)), 2, seed=5)
     np.testing.assert_allclose(values, [9.0, 5.0], rtol=1e-6)
-    np.testing.assert_allclose(abs(vectors), np.eye(LARGE)[:2], atol=1e-4)
+    np.testing.assert_allclose(vectors, np.eye(LARGE)[:2], atol=1e-4)
 
 
 def test_leading_refuses_more_than_there_are():
@@ -133,3 +134,12 @@ def test_leading_refuses_what_did_not_settle():
     values = np.concatenate([np.linspace(1.0, 1.0001, 200), np.linspace(0, 1e-4, 200)])
     with pytest.raises(LandscapeError, match="did not settle"):
         leading(Matrix(values), 12, seed=0, tolerance=1e-12, restarts=1)
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+def test_products_that_are_not_symmetric_are_refused(size):
+    """So does a network with an operation whose second derivative torch has wrong."""
+    skewed = dense(spectrum(size))
+    skewed[0] *= 3
+    with pytest.raises(LandscapeError, match="not symmetric"):
+        eigenpairs(Matrix(skewed), 2, 1)

@@ -1,0 +1,151 @@
+"""Spectral density of the Hessian, with the eigenvalues that were found marked on it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure as Canvas
+from matplotlib.lines import Line2D
+
+from landscape.data_store.schemas.curvature import CURVATURE
+from landscape.figures.axes import known
+from landscape.figures.registry import FIGURES, Figure
+from landscape.figures.style import (
+    axis_label,
+    colours,
+    legend_above,
+    level_bar,
+    level_scale,
+    paper_figure,
+    run_looks,
+    say_if_empty,
+)
+
+NAMED = 4
+DECADES = 4  # labels on each side of 0
+SHOWN_BELOW = 0.1  # of the lowest mark
+
+
+def plot_spectrum(ds: xr.Dataset, *, ax: Axes | None = None, legend: bool = True) -> Axes:
+    """Density of the eigenvalues, one line per checkpoint, a dot at each eigenvalue found.
+
+    Both axes are logarithmic; that of the eigenvalues is linear around 0, where the grid of a
+    dataset is (its smallest ``linear_below``), and logarithmic on both sides. Dots stand on the
+    curve. What lies a tenth below the lowest dot is cut off: there are only the tails of the
+    smoothing. Up to four checkpoints are named in a legend; more are coloured by level.
+
+    Parameters
+    ----------
+    ds
+        A curvature dataset.
+    ax
+        Where to draw; a new figure of the paper's style if None.
+    legend
+        Whether to add the legend or the colour bar.
+
+    Raises `LandscapeError` if `ds` is no curvature dataset.
+    """
+    CURVATURE.validate(ds)
+    if ax is None:
+        with paper_figure() as canvas:
+            return plot_spectrum(ds, ax=canvas.add_subplot(), legend=legend)
+    marked = []
+    for place, look in enumerate(_looks(ds)):
+        marked.append(_plot_one(ax, ds.isel(checkpoint=place), look))
+    say_if_empty(ax)
+    _scale(ax, ds, np.concatenate(marked) if marked else np.zeros(0))
+    ax.set_xlabel(axis_label(CURVATURE.variables["grid_eigenvalue"]))
+    ax.set_ylabel(axis_label(CURVATURE.variables["spectral_density"]))
+    if legend:
+        _explain(ds, ax)
+    return ax
+
+
+def _plot_one(ax: Axes, one: xr.Dataset, look: dict[str, Any]) -> Any:
+    """The line and the dots of one checkpoint; the densities at the dots."""
+    grid, density = one["grid_eigenvalue"].values, one["spectral_density"].values
+    ax.plot(grid, density, **look)
+    values = one["eigenvalue"].values
+    values = values[np.isfinite(values)]
+    order = np.argsort(grid)
+    heights = np.interp(values, grid[order], density[order])
+    ax.plot(
+        values, heights, color=look["color"], marker="o", markersize=2.5, linestyle="none", zorder=3
+    )
+    return heights
+
+
+def _scale(ax: Axes, ds: xr.Dataset, marked: Any) -> None:
+    """Logarithmic axes; the density from a tenth below the lowest mark on."""
+    linear = ds["linear_below"].values
+    if np.isfinite(linear).any():
+        ax.set_xscale("symlog", linthresh=float(np.nanmin(linear)))
+        ax.set_xticks(_ticks(float(np.nanmin(linear)), *ax.get_xlim()))
+        ax.minorticks_off()
+    heights = ds["spectral_density"].values
+    lowest = marked[np.isfinite(marked) & (marked > 0)]
+    if np.isfinite(heights).any():
+        ax.set_yscale("log", nonpositive="mask")
+        if len(lowest):
+            ax.set_ylim(SHOWN_BELOW * lowest.min(), 2 * np.nanmax(heights))
+
+
+def _ticks(linear: float, lower: float, upper: float) -> Any:
+    """Zero and whole decades beyond the linear part, few enough to be read."""
+    first = math.ceil(math.log10(linear) + 0.5)
+    last = math.floor(math.log10(max(abs(lower), abs(upper))))
+    stride = max(1, math.ceil((last - first + 1) / DECADES))
+    sides = 10.0 ** np.arange(last, first - 1, -stride)
+    ticks = np.concatenate([-sides, [0.0], sides[::-1]])
+    return ticks[(ticks >= lower) & (ticks <= upper)]
+
+
+def _levels(ds: xr.Dataset) -> ScalarMappable | None:
+    """Colours by level, or None where names say more: few checkpoints, or levels that repeat."""
+    levels = ds["level"]
+    if levels.size <= NAMED or not known(levels):
+        return None
+    if len(set(zip(ds["run"].values.tolist(), levels.values.tolist(), strict=True))) < levels.size:
+        return None
+    return level_scale(float(levels.min()), float(levels.max()))
+
+
+def _looks(ds: xr.Dataset) -> list[dict[str, Any]]:
+    """Colour and line style of each checkpoint."""
+    levels = _levels(ds)
+    if levels is None:
+        return [{"color": colour} for colour in colours(ds.sizes["checkpoint"])]
+    lines = {run: line for run, _, line in run_looks(ds)}
+    return [
+        {"color": levels.to_rgba(level), "linestyle": lines[run]}
+        for level, run in zip(ds["level"].values, ds["run"].values.tolist(), strict=True)
+    ]
+
+
+def _explain(ds: xr.Dataset, ax: Axes) -> None:
+    """The legend over the axes, or the colour bar beside them and the runs over them."""
+    levels = _levels(ds)
+    if levels is None:
+        looks = zip(ds["checkpoint"].values.tolist(), _looks(ds), strict=True)
+        legend_above(ax, [Line2D([], [], label=name, **look) for name, look in looks])
+        return
+    level_bar([ax], levels, axis_label(CURVATURE.coordinates["level"]))
+    runs = run_looks(ds)
+    if len(runs) > 1:
+        handles = [Line2D([], [], color="0.35", linestyle=line, label=run) for run, _, line in runs]
+        legend_above(ax, handles)
+
+
+def draw(ds: xr.Dataset) -> Canvas:
+    """One panel, as wide as a column."""
+    with paper_figure() as canvas:
+        plot_spectrum(ds, ax=canvas.add_subplot())
+    return canvas
+
+
+FIGURE = Figure("spectrum", FIGURES["spectrum"].summary, CURVATURE, draw)
