@@ -1,4 +1,4 @@
-"""Replicates: the runs of one criterion and schedule, drawn as a mean with min-max bars."""
+"""Replicates: the runs of one strategy and schedule, drawn as a mean with min-max bars."""
 
 from __future__ import annotations
 
@@ -53,18 +53,18 @@ class Replicates:
 
 
 def replicates(training: xr.Dataset) -> list[Replicates]:
-    """Group runs by criterion, and within it by the densities of their levels.
+    """Group runs by strategy, and within it by the densities of their levels.
 
-    Runs of one criterion with other densities are no replicates of each other: their mean
+    Runs of one strategy with other densities are no replicates of each other: their mean
     would be at a density that neither has.
     """
     found = []
-    for criterion in dict.fromkeys(training["criterion"].values.tolist()):
-        runs = np.flatnonzero(training["criterion"].values == criterion)
+    for strategy in dict.fromkeys(training["strategy"].values.tolist()):
+        runs = np.flatnonzero(training["strategy"].values == strategy)
         groups = list(_ladders(training["density"].values, runs.tolist()))
         for group in groups:
             part = training.isel(run=group)
-            name = criterion if len(groups) == 1 else f"{criterion}: {part['run'].values[0]}"
+            name = strategy if len(groups) == 1 else f"{strategy}: {part['run'].values[0]}"
             found.append(Replicates(f"{name}{_count(part)}", part))
     return found
 

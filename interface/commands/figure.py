@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fnmatch
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +23,13 @@ _NAMES = "\n".join(f"{name}: {entry.summary}" for name, entry in FIGURES.items()
 
 @click.command(name="figure", help=f"Draw a figure of runs as PDF and PNG.\n\n\b\n{_NAMES}")
 @click.argument("name", metavar="NAME")
-@click.option("--run", "runs", multiple=True, required=True, help="A run; may be repeated.")
+@click.option(
+    "--run",
+    "runs",
+    multiple=True,
+    required=True,
+    help="A run, or several as 'imp-s*'; may be repeated.",
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -51,13 +59,38 @@ def command(
     """Draw; an analysis that is not stored yet is computed first."""
     figure = FIGURES.load(name)
     store = existing_store(store_path, max_size)
-    ds = dataset(store, figure.schema.kind, [store[run].name for run in runs], data, device)
-    written = write(name, ds, out / "-".join([name, *runs[:3]]), formats)
+    names = [name for run in runs for name in matching(store, run)]
+    ds = dataset(store, figure.schema.kind, names, data, device)
+    written = write(name, ds, out / "-".join([name, *_stems(runs)]), formats)
     if as_json:
         print_json({"files": [str(path) for path in written]})
         return
     for path in written:
         click.echo(f"wrote {path}")
+
+
+def matching(store: Store, pattern: str) -> list[str]:
+    """Names of the runs that a pattern with ``*`` or ``?`` matches, or of the one it begins.
+
+    Raises `UsageError` if there is none.
+    """
+    if not set(pattern) & {"*", "?"}:
+        return [store[pattern].name]
+    names = fnmatch.filter(store, pattern)
+    if not names:
+        raise UsageError(f"no run is called like {pattern!r}; there are {', '.join(store)}")
+    return sorted(names, key=_natural)
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """A sort key by which 10 comes after 9."""
+    parts = re.split(r"(\d+)", name)
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
+
+
+def _stems(runs: tuple[str, ...]) -> list[str]:
+    """What a file's name says of its runs."""
+    return [re.sub(r"[*?]+", "all", run) for run in runs[:3]]
 
 
 def dataset(

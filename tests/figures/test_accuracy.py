@@ -15,7 +15,7 @@ DENSITY = np.array([1.0, 0.8, 0.64])
 def example():
     """Two replicates of magnitude and one random run."""
     ds = TRAINING.example()
-    ds["criterion"] = ("run", ["magnitude", "magnitude", "random"], ds["criterion"].attrs)
+    ds["strategy"] = ("run", ["magnitude", "magnitude", "random"], ds["strategy"].attrs)
     ds["density"] = (("run", "level"), np.tile(DENSITY, (3, 1)), ds["density"].attrs)
     ds["early_stop_test_error"] = ds["final_test_error"] / 2
     ds["early_stop_test_error"].attrs = ds["final_test_error"].attrs

@@ -15,7 +15,7 @@ DENSITY = np.array([1.0, 0.8, 0.64])
 def example():
     """Two replicates of magnitude and one random run."""
     ds = TRAINING.example()
-    ds["criterion"] = ("run", ["magnitude", "magnitude", "random"], ds["criterion"].attrs)
+    ds["strategy"] = ("run", ["magnitude", "magnitude", "random"], ds["strategy"].attrs)
     ds["density"] = (("run", "level"), np.tile(DENSITY, (3, 1)), ds["density"].attrs)
     steps = [[9000.0, 7000.0, 5000.0], [9200.0, 7400.0, 4000.0], [9000.0, 10000.0, 11000.0]]
     ds["early_stop_step"] = (("run", "level"), steps, ds["early_stop_step"].attrs)

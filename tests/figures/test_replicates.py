@@ -12,7 +12,7 @@ NAN = np.nan
 
 
 def training(density, criterion=("magnitude", "magnitude", "random")):
-    example = TRAINING.example().assign_coords(criterion=("run", list(criterion)))
+    example = TRAINING.example().assign_coords(strategy=("run", list(criterion)))
     example["density"] = (("run", "level"), density, example["density"].attrs)
     return example
 
