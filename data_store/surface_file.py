@@ -19,6 +19,7 @@ from landscape.data_store.params import Array
 if TYPE_CHECKING:
     import xarray
 
+_POSITIONS = {"column": "x", "row": "y"}  # coordinates of cells that are numbered
 _SPLIT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -49,6 +50,8 @@ class Surface:
 def surface(ds: xarray.Dataset, *, pair: str | None = None) -> Surface:
     """The surface in a result whose ``loss`` is over (…, split, x) or (…, split, x, y).
 
+    Cells may be numbered instead, as ``column`` and ``row``, with ``x`` and ``y`` beside them.
+
     Parameters
     ----------
     pair
@@ -59,21 +62,38 @@ def surface(ds: xarray.Dataset, *, pair: str | None = None) -> Surface:
     """
     dims = tuple(map(str, ds["loss"].dims)) if "loss" in ds else ()
     at = dims.index("split") if "split" in dims else len(dims)
-    axes = dims[at + 1 :]
-    if len(axes) not in (1, 2) or any(name not in ds.coords for name in ("split", *axes)):
+    names = {dim: _POSITIONS.get(dim, dim) for dim in dims[at + 1 :]}
+    if len(names) not in (1, 2) or any(n not in ds.coords for n in ("split", *names.values())):
         raise LandscapeError(
             "a surface needs a loss over (…, split, x) or (…, split, x, y) with their coordinates;"
-            f" this result has {f'loss over {dims}' if dims else 'no loss'}: export a barrier"
+            f" this result has {f'loss over {dims}' if dims else 'no loss'}: export a barrier or a "
+            "surface"
         )
     if not ds["loss"].size:
         raise LandscapeError("this result holds no loss at all; repeat the command that made it")
     place = _place(ds, dims[:at], pair)
+    axes, here = _axes(ds.isel(place), names)
     return Surface(
-        axes=tuple(_numbers(ds[name]) for name in axes),
-        values=_values(ds.isel(place)),
+        axes=axes,
+        values=_values(here),
         label=", ".join(str(ds[name].values[i]) for name, i in place.items() if name in ds.coords),
         record=json.dumps(json.loads(ds.attrs.get(layout.RECORD_ATTRIBUTE, "{}")), sort_keys=True),
     )
+
+
+def _axes(ds: xarray.Dataset, names: Mapping[str, str]) -> tuple[tuple[Array, ...], xarray.Dataset]:
+    """Positions on the axes and the dataset over them alone.
+
+    A second axis of one place is left out, and so are the places that joining with a larger
+    surface has added.
+    """
+    axes = {dim: _numbers(ds[name]) for dim, name in names.items()}
+    last = list(names)[-1]
+    if len(names) == 2 and len(axes[last]) == 1:
+        ds = ds.isel({last: 0})
+        del axes[last]
+    known = {dim: np.flatnonzero(~np.isnan(axis)) for dim, axis in axes.items()}
+    return tuple(axes[dim][known[dim]] for dim in axes), ds.isel(known)
 
 
 def _numbers(variable: xarray.DataArray) -> Array:

@@ -18,10 +18,11 @@ SURFACE = ResultSchema(
     version=(1, 0),
     coordinates={
         "surface": Variable(("surface",), NUMBER, "line or plane", TEXT),
-        "run": Variable(("surface",), NUMBER, "run of the first checkpoint", TEXT),
-        "level": Variable(("surface",), NUMBER, "level of the first checkpoint"),
-        "density": Variable(("surface",), FRACTION, "density of the first checkpoint"),
+        "run": Variable(("surface",), NUMBER, "run of the checkpoint at the origin", TEXT),
+        "level": Variable(("surface",), NUMBER, "level of the checkpoint at the origin"),
+        "density": Variable(("surface",), FRACTION, "density of the checkpoint at the origin"),
         "directions": Variable(("surface",), NUMBER, "how the axes were chosen", TEXT),
+        "measure": Variable(("surface",), NUMBER, "what the sublevel set is of", TEXT),
         "split": Variable(("split",), NUMBER, "split of the data", TEXT),
         "column": Variable(("column",), NUMBER, "number of a cell along the first axis"),
         "row": Variable(("row",), NUMBER, "number of a cell along the second axis"),
@@ -37,16 +38,20 @@ SURFACE = ResultSchema(
         "loss_se": Variable(_CELL, NATS, "standard error of the loss"),
         "error": Variable(_CELL, FRACTION, "error"),
         "error_se": Variable(_CELL, FRACTION, "standard error of the error"),
-        "member": Variable(_CELL, NUMBER, "1 in the sublevel set, 0 outside"),
+        "member": Variable(_CELL, NUMBER, "1 inside the sublevel set, 0 outside"),
         "status": Variable(_CELL, NUMBER, _WORTH, STATUS, _FLAGS),
         "displacement": Variable(
-            ("surface", "column", "row"), NUMBER, "Euclidean distance from the first checkpoint"
+            ("surface", "column", "row"),
+            NUMBER,
+            "Euclidean distance of the weights from the origin's",
         ),
         "threshold": Variable(
-            ("surface", "split"), NATS, "greatest loss in the sublevel set of the first checkpoint"
+            ("surface", "split"),
+            NUMBER,
+            "highest value inside the sublevel set, in the unit of the measure",
         ),
         "member_share": Variable(
-            ("surface", "split"), FRACTION, "share of the finite cells in the sublevel set"
+            ("surface", "split"), FRACTION, "share of the known cells inside the sublevel set"
         ),
         "point_x": Variable(_MARK, NUMBER, "first coordinate of a checkpoint's projection"),
         "point_y": Variable(_MARK, NUMBER, "second coordinate of a checkpoint's projection"),
@@ -59,6 +64,9 @@ SURFACE = ResultSchema(
         "unit": Variable(_AXIS, NUMBER, "Euclidean length of one unit of the coordinate"),
         "cosine": Variable(("surface",), NUMBER, "cosine of the angle between the axes"),
         "direction": Variable(_AXIS, NUMBER, "where the axis points", TEXT),
+        "direction_seed": Variable(
+            _AXIS, NUMBER, "seed and number of a random direction, else empty", TEXT
+        ),
         "direction_digest": Variable(
             _AXIS, NUMBER, "SHA-256 of one unit's displacement, float64 bytes", TEXT
         ),

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from landscape.data_store.errors import LandscapeError, UsageError
 from landscape.data_store.schemas.barrier import BARRIER
 from landscape.data_store.schemas.overlap import OVERLAP
+from landscape.data_store.schemas.surface import SURFACE
 from landscape.data_store.surface_file import landscaper_archive, plot_script_image, surface
 
 RECORD = {"kind": "barrier", "task": "digits", "seconds": 1.5}
@@ -123,6 +124,43 @@ def test_a_missing_value_is_nan_and_never_a_sentinel():
     values = written(ds)[0]["train_loss"]
     assert np.isnan(values[2, 1])
     assert np.isnan(values).sum() == 1
+
+
+def numbered(nx=4, ny=3, surfaces=1):
+    """`height` over numbered cells, as a surface result has it; one grid for each surface."""
+    ds = SURFACE.example().isel(column=slice(nx), row=slice(ny), surface=[0] * surfaces)
+    ds["surface"] = ("surface", [f"s{k}" for k in range(surfaces)], ds["surface"].attrs)
+    for k in range(surfaces):
+        ds["x"].values[k], ds["y"].values[k] = np.arange(nx) - k, 2.0 * np.arange(ny)
+        heights = height(ds.x.values[k][:, None], ds.y.values[k])
+        ds["loss"].values[k] = np.stack([heights, heights + 1])
+    return ds
+
+
+def test_cells_may_be_numbered():
+    ds = numbered()
+    found, _ = written(ds)
+    x, y = found["xcoordinates"], found["ycoordinates"]
+    np.testing.assert_array_equal(x, ds.x.values[0])
+    np.testing.assert_array_equal(y, ds.y.values[0])
+    np.testing.assert_allclose(found["train_loss"], height(*np.meshgrid(x, y)))
+    np.testing.assert_allclose(found["test_loss"], height(*np.meshgrid(x, y)) + 1)
+    assert found["dir_file"] == b"s0"
+
+
+def test_a_line_of_numbered_cells_is_a_curve():
+    found, _ = written(numbered(ny=1))
+    assert "ycoordinates" not in found
+    np.testing.assert_allclose(found["train_loss"], height(np.arange(4.0), 0))
+
+
+def test_places_that_joining_added_are_left_out():
+    ds = numbered(surfaces=2)
+    ds["x"].values[0, 3] = ds["y"].values[0, 2] = np.nan
+    ds["loss"].values[0, :, 3], ds["loss"].values[0, :, :, 2] = np.nan, np.nan
+    assert written(ds, pair="s0")[0]["train_loss"].shape == (2, 3)
+    assert np.isfinite(written(ds, pair="s0")[0]["train_loss"]).all()
+    assert written(ds, pair="s1")[0]["train_loss"].shape == (3, 4)
 
 
 def test_equal_results_have_equal_bytes():
