@@ -67,6 +67,32 @@ ANALYSES: Table[Analysis] = Table(
             "Measure the barrier on the straight line between checkpoints.",
             "Frankle et al. (2020), Linear mode connectivity and the lottery ticket hypothesis",
         ),
+        "bezier": Entry(
+            "landscape.analysis.bezier:ANALYSIS",
+            "Train a curve between checkpoints, and measure the barrier that is left on it.",
+            "Garipov et al. (2018), Loss surfaces, mode connectivity, and fast ensembling of DNNs",
+        ),
+        "sublevel": Entry(
+            "landscape.analysis.sublevel:ANALYSIS",
+            "Ask whether successive solutions share a sublevel set, and a path inside it.",
+            "Paul et al. (2023), Unmasking the lottery ticket hypothesis, definitions 2.2 and 2.4",
+        ),
+        "volume": Entry(
+            "landscape.analysis.volume:ANALYSIS",
+            "Estimate the volume of the minimum within the mask, with its own verdict on the bias.",
+            "Huang et al. (2020), Understanding generalization through visualizations",
+        ),
+        "curvature": Entry(
+            "landscape.analysis.curvature:ANALYSIS",
+            "Measure the Hessian within the mask: its largest eigenvalues, trace and spectral density.",
+            "Ghorbani et al. (2019), An investigation into neural net optimization via Hessian "
+            "eigenvalue density",
+        ),
+        "surface": Entry(
+            "landscape.analysis.surface:ANALYSIS",
+            "Map the loss on a line or plane: random, through checkpoints, of eigenvectors or PCA.",
+            "Li et al. (2018), Visualizing the loss landscape of neural nets",
+        ),
         "overlap": Entry(
             "landscape.analysis.overlap:ANALYSIS",
             "Compare the masks of checkpoints, layer by layer.",

@@ -20,9 +20,14 @@ def checkpoint(run: Run, place: Address) -> Checkpoint:
     """The checkpoint of `run` at `place`.
 
     ``final`` and ``step-K`` are stored in the level; ``init`` and ``rewind`` are objects of
-    the store; ``ticket`` is rewind ⊙ mask, ``baseline`` the previous level's final ⊙ mask,
-    ``mask`` the final weights with the level's mask (for overlap). An imported level may know
-    its ticket only, or nothing of where it began.
+    the store, both of the run; ``ticket`` is what the level was trained from ⊙ mask, see below;
+    ``baseline`` the previous level's final ⊙ mask, ``mask`` the final weights with the level's mask
+    (for overlap). An imported level may know its ticket only, or nothing of where it began.
+
+    A level that is rewound was trained from the rewind point, through which a dense level 0 passes
+    too. A level that starts from new or noisy weights, or goes on from trained ones, keeps these
+    with it; without noise, those that go on are bit for bit ``baseline``, or at level 0 of a branch
+    the parent's final weights.
 
     Raises `UsageError` for a level or part that the run does not have.
     """
@@ -48,7 +53,7 @@ def _point(run: Run, level: Level, part: str) -> Point:
     """Weights and buffers of one part of a level."""
     if part in ("init", "rewind"):
         return _origin(run, level, part)
-    if part == "ticket":
+    if part == "ticket" and part not in level.points:
         start = _origin(run, level, part)
         return Point(level.mask.apply(start.theta), start.buffers)
     if part == "baseline":
@@ -67,7 +72,7 @@ def _point(run: Run, level: Level, part: str) -> Point:
         return Point(level.mask.apply(before.theta), before.buffers)
     name = "final" if part == "mask" else part
     if name not in level.points:
-        steps = ", ".join(p for p in level.points if p != "final") or "none"
+        steps = ", ".join(p for p in level.points if p.startswith("step-")) or "none"
         raise UsageError(
             f"{run.name}@{level.number} keeps no {part}; snapshots of this run: {steps} "
             "(train with --snapshots)"

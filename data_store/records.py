@@ -91,6 +91,12 @@ class RunConfig:
         "one", "initial scales of normalisation layers", choices=("one", "uniform")
     )
     validation_size: int | None = option(None, "training examples held out for validation", min=1)
+    max_examples: int | None = option(
+        None,
+        "at most so many examples of each split, drawn evenly by class with a fixed rule; all "
+        "unless given",
+        min=1,
+    )
     eval_every: int = option(100, "steps between two evaluations", min=1)
     snapshots: tuple[int, ...] = option((), "steps whose weights are kept as RUN@LEVEL.step-K")
 
@@ -217,13 +223,14 @@ class Level:
     mask
         What the level was trained with.
     points
-        ``final`` and any ``step-K``, pruned entries +0.0.
+        ``final``, any ``step-K``, and ``ticket``, the weights it was trained from, where they are
+        not the rewind point's; pruned entries +0.0.
     trace
         The training curve.
     metrics
         Loss and error of the final weights on each whole split, and the early-stop step.
     origins
-        Digests of the ``init`` and ``rewind`` points, which are objects of the store.
+        Digests of the run's ``init`` and ``rewind`` points, which are objects of the store.
     status
         ``done``, or ``diverged`` if training met a non-finite loss.
     run

@@ -35,7 +35,8 @@ def option(default: Any, text: str, **rules: Any) -> Any:
         One line of help.
     rules
         ``choices``, ``min``, ``max``, ``above`` (exclusive minimum): checked by `check`.
-        ``listed`` names the table whose names are the choices.
+        ``listed`` names the table whose names are the choices. ``since`` and ``groups`` as
+        `question` has them.
     """
     return field(default=default, metadata={"help": text, **rules})
 
@@ -107,6 +108,22 @@ def _check(name: str, value: Any, rule: Mapping[str, Any]) -> None:
 def to_json(settings: Settings) -> dict[str, Any]:
     """Plain JSON of all fields; `from_json` reads it back."""
     return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(settings).items()}
+
+
+def question(settings: Settings) -> dict[str, Any]:
+    """The fields that decide an answer, as plain JSON.
+
+    Not those that only say how checkpoints make questions (``groups``), nor those at their
+    default that came with a later minor version of the schema (``since``): what was asked before
+    there were any is the same question.
+    """
+    whole = to_json(settings)
+    for setting in fields(settings):
+        value = getattr(settings, setting.name)
+        is_late = "since" in setting.metadata and value == setting.default
+        if is_late or setting.metadata.get("groups"):
+            del whole[setting.name]
+    return whole
 
 
 def from_json(cls: type[S], record: Mapping[str, Any]) -> S:

@@ -146,6 +146,8 @@ class Run:
         """
         record = self.description
         settings = {k: v for k, v in record.get("config", {}).items() if k != "levels"}
+        if settings.get("max_examples") is None:  # runs made before there was this setting
+            settings.pop("max_examples", None)
         data = record.get("data", {}).get("digest")
         parts = [settings, record.get("spec"), record.get("init"), data]
         parts.append(record.get("imported", {}).get("levels"))

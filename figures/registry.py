@@ -64,5 +64,35 @@ FIGURES: Table[Figure] = Table(
             "landscape.figures.overlap:FIGURE",
             "overlap of successive masks by layer, beside what chance would give",
         ),
+        "spectrum": Entry(
+            "landscape.figures.spectrum:FIGURE",
+            "spectral density of the Hessian, its extreme eigenvalues marked",
+            "Ghorbani et al. 2019",
+        ),
+        "plane": Entry(
+            "landscape.figures.plane:FIGURE",
+            "contours over a plane, with its checkpoints and the edge of the sublevel set",
+            "Li et al. 2018; Paul et al. 2023",
+        ),
+        "slice": Entry(
+            "landscape.figures.slice:FIGURE",
+            "loss along each axis of a surface, with the height of the sublevel set",
+            "Goodfellow et al. 2015; Li et al. 2018",
+        ),
+        "trajectory": Entry(
+            "landscape.figures.trajectory:FIGURE",
+            "checkpoints in order, projected on a plane with its contours",
+            "Li et al. 2018, figure 9",
+        ),
+        "sublevel": Entry(
+            "landscape.figures.sublevel:FIGURE",
+            "points of every transition beside the sublevel threshold, and barriers of its paths",
+            "Paul et al. 2023",
+        ),
+        "insights": Entry(
+            "landscape.figures.insights:FIGURE",
+            "the seven claims about iterative pruning, every strategy by weights remaining",
+            "Saleem et al. 2024",
+        ),
     },
 )

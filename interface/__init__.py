@@ -6,7 +6,7 @@
 >>> ds = ls.barrier(run[3], run[4], points=25)                      # doctest: +SKIP
 >>> ls.draw("barrier", ds).savefig("barrier.pdf")                   # doctest: +SKIP
 
-Every analysis of the table (``barrier``, ``overlap``) is a function of this module: it takes
+Every analysis of the table (``barrier``, ``volume``, …) is a function of this module: it takes
 addresses, paths, checkpoints, state dicts or modules, its settings by name, and ``store``,
 ``task``, ``model``, ``data`` and ``device`` where the checkpoints do not know them.
 """
@@ -17,7 +17,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from landscape.api import ask, branch, draw, export, import_run, open, train
+    from landscape.api import ask, branch, draw, export, import_run, insights, open, train
     from landscape.data_store.errors import LandscapeError, UsageError
     from landscape.data_store.mask import Mask
     from landscape.data_store.params import ParamSpec
@@ -32,6 +32,7 @@ _HOMES = {
     "draw": "landscape.api",
     "export": "landscape.api",
     "import_run": "landscape.api",
+    "insights": "landscape.api",
     "open": "landscape.api",
     "train": "landscape.api",
     "LandscapeError": "landscape.data_store.errors",
@@ -62,6 +63,7 @@ __all__ = [
     "draw",
     "export",
     "import_run",
+    "insights",
     "make_task",
     "open",
     "record_of",

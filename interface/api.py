@@ -163,6 +163,30 @@ def ask(
     return analyse(kind, points, settings, context)
 
 
+def insights(
+    *runs: str | Run,
+    store: Store | None = None,
+    data: str | Path | None = None,
+    device: str = "auto",
+    **settings: Any,
+) -> xarray.Dataset:
+    """The seven claims about iterative magnitude pruning, judged; see `landscape.study.insights`.
+
+    ``insights("mnist-imp", store=store, epsilon=0.01)``: each run is one of iterative magnitude
+    pruning, and what the store has to compare it with is found there.
+    """
+    from landscape.study import InsightsSettings
+    from landscape.study import insights as judge
+    from landscape.subject import Context
+
+    names = [run if isinstance(run, str) else run.name for run in runs]
+    homes = [Store(run.root, run.size_limit) for run in runs if not isinstance(run, str)]
+    context = Context(
+        store or (homes[0] if homes else open()), data=Path(data) if data else None, device=device
+    )
+    return judge(names, InsightsSettings(**settings), context)
+
+
 def draw(name: str, ds: xarray.Dataset) -> Figure:
     """The figure called `name` of a dataset, as a matplotlib `Figure`.
 

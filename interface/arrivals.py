@@ -38,7 +38,7 @@ class Arrival:
         Name and SHA-256 of each file it came from, the weights last.
     record
         What the file states of its run, as far as it is of the right type: ``task``, ``model``,
-        ``validation_size``, ``data``.
+        ``validation_size``, ``max_examples``, ``data``.
     """
 
     level: Level
@@ -196,6 +196,8 @@ def _stated(record: Mapping[str, Any]) -> dict[str, Any]:
         stated = {what: config[what] for what in ("task", "model") if _is_name(config.get(what))}
         if type(config.get("validation_size")) is int:
             stated["validation_size"] = config["validation_size"]
+        if type(config.get("max_examples")) is int:
+            stated["max_examples"] = config["max_examples"]
     if isinstance(data, dict) and _is_name(data.get("digest")):
         known = data["examples"] if isinstance(data.get("examples"), dict) else {}
         examples = {name: n for name, n in known.items() if _is_name(name) and type(n) is int}

@@ -16,7 +16,7 @@ from landscape.data_store.params import ParamSpec
 from landscape.data_store.records import Level, Point, RunConfig
 from landscape.data_store.settings import to_json
 from landscape.data_store.store import Run, Store
-from landscape.preparation import Plan, given
+from landscape.preparation import Plan, given, merged
 from landscape.trainer import Listener, carry_out
 from landscape.training.branching import (
     carried_mask,
@@ -31,6 +31,7 @@ from landscape.training.prune import prune
 from landscape.training.registry import CRITERIA
 
 _OF_TRAINED = ("lr-rewind", "finetune", "continue")  # modes that go on from trained weights
+_OF_SCHEDULE = ("lr-rewind", "finetune")  # those whose rewind step is one of the schedule alone
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +70,9 @@ class Branch:
     def require_same_data(self, config: RunConfig, digest: str) -> None:
         """Raise `LandscapeError` if the parent's task now gives other data than it had then."""
         own = self.parent.description["data"]["digest"]
-        if self.is_transfer or config.validation_size != self.parent.config.validation_size:
+        parent = self.parent.config
+        mine = (config.validation_size, config.max_examples)
+        if self.is_transfer or mine != (parent.validation_size, parent.max_examples):
             return
         if digest != own:
             raise LandscapeError(
@@ -110,7 +113,7 @@ class Branch:
             return carried_point(point, old, fresh, spec, redrawn)
 
         init, trained = carried(self.parent.point(self.level.origins["init"])), carried(final)
-        rewind = carried(self._rewind(config.rewind_step))
+        rewind = carried(self._rewind(config))
         before = carried_mask(self.level.mask, spec, kinds)
         mask = self._mask(config, before, init, trained)
         require_connected(config, 0, before, mask)
@@ -127,16 +130,23 @@ class Branch:
                 f"{config.retrain} with --mask {self.settings.mask}; begin at another level"
             )
 
-    def _rewind(self, step: int) -> Point:
-        """The parent's weights at a step of its level 0."""
+    def _rewind(self, config: RunConfig) -> Point:
+        """The parent's weights at the rewind step of its level 0.
+
+        Where only the schedule is rewound and the parent keeps none of that step, the weights that
+        the branch has there: the trained ones with which its level 0 enters the schedule.
+        """
+        step = config.rewind_step
         if step == 0:
             return self.parent.point(self.level.origins["init"])
         if step == self.parent.config.rewind_step:
             return self.parent.point(self.level.origins["rewind"])
         kept = self.parent.level(0).points
         if f"step-{step}" not in kept:
+            if config.retrain in _OF_SCHEDULE:
+                return self.level.points["final"]
             known = [0, self.parent.config.rewind_step]
-            known += [int(name.removeprefix("step-")) for name in kept if name != "final"]
+            known += [int(n.removeprefix("step-")) for n in kept if n.startswith("step-")]
             raise UsageError(
                 f"run {self.parent.name!r} keeps no weights of step {step} to rewind to; it has "
                 f"{', '.join(map(str, sorted(set(known))))}"
@@ -149,7 +159,8 @@ class Branch:
         if how == "dense":
             return Mask.dense(mask.spec, mask.prunable)
         if how in ("permuted", "permuted-layers"):
-            return permuted(mask, config.seed, by_layer=how == "permuted-layers")
+            by_layer = how == "permuted-layers"
+            return permuted(mask, config.seed, self.level.number, by_layer=by_layer)
         if how == "preserved":
             return mask
         assert self.settings.mask_density is not None
@@ -241,7 +252,8 @@ def derived(own: RunConfig, settings: Mapping[str, Any]) -> RunConfig:
     unset: dict[str, Any] = {"levels": 1, "snapshots": ()}
     unset |= {"densities": "rate", "density": None, "nested": True}
     unset |= {"rewind_step": 0} if "rewind_epoch" in changes else {}
-    config = replace(own, **{**unset, **changes})
+    inherited = {setting.name: getattr(own, setting.name) for setting in fields(own)}
+    config = RunConfig(**merged({**inherited, **unset}, changes))
     if config.task != own.task and "output" not in config.exclude:
         config = replace(config, exclude=(*config.exclude, "output"))
     return config

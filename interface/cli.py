@@ -18,6 +18,7 @@ _ORDER = (
     "train",
     "branch",
     *ANALYSES,
+    "insights",
     "ls",
     "show",
     "figure",

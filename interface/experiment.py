@@ -38,8 +38,9 @@ class Offshoot:
     at
         A level, ``"last"``, ``"each"`` or a list of levels.
     of
-        The variant it begins at, None for the experiment's own run. Without a run of its own,
-        a run of the store.
+        The variant it begins at, None for the experiment's own run, ``"each"`` for that and every
+        variant, whose name is then part of the runs' names. Without a run of its own, a run of the
+        store.
     settings
         Fields of `BranchSettings` and `RunConfig`.
     """
@@ -139,14 +140,20 @@ def _replicate(
         settings = {**experiment.settings, **seeded}
         roots[None] = Planned(prefix, _checked(configure(settings)), settings)
     for variant in experiment.variants:
+        if variant.name == "each":
+            raise UsageError("a variant is called 'each', which means all of them; rename it")
         settings = {**experiment.settings, **seeded, **variant.settings}
         with_name = f"variant {variant.name!r}"
         config = _in_words(with_name, lambda given: _checked(configure(given)), settings)
         roots[variant.name] = Planned(f"{prefix}-{variant.name}", config, settings)
     planned = list(roots.values())
     for branch in experiment.branches:
-        parent = _parent(branch, roots, store)
-        planned += _branches(branch, parent, prefix)
+        stem = branch.name if prefix is None else f"{prefix}-{branch.name}"
+        if branch.of == "each" and roots:
+            for name, root in roots.items():
+                planned += _branches(branch, root, stem if name is None else f"{stem}-{name}")
+        else:
+            planned += _branches(branch, _parent(branch, roots, store), stem)
     return planned
 
 
@@ -166,9 +173,8 @@ def _parent(branch: Offshoot, roots: Mapping[str | None, Planned], store: Store 
     return Planned(run.name, levels, {})
 
 
-def _branches(branch: Offshoot, parent: Planned, prefix: str | None) -> Iterator[Planned]:
-    """The runs of a branch, one for each level it begins at."""
-    stem = branch.name if prefix is None else f"{prefix}-{branch.name}"
+def _branches(branch: Offshoot, parent: Planned, stem: str) -> Iterator[Planned]:
+    """The runs of a branch of one run, one for each level it begins at."""
     mask = {name: branch.settings[name] for name in _OF_MASK if name in branch.settings}
 
     def settled(settings: Mapping[str, Any]) -> RunConfig:

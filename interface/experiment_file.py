@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic_core import ErrorDetails
 
 from landscape.branch_settings import BranchSettings
 from landscape.data_store.errors import LandscapeError, UsageError
@@ -94,6 +95,14 @@ _KINDS = {
 }
 
 
+class FaultyFile(UsageError):
+    """Several faults of one file, a sentence each."""
+
+    def __init__(self, sentences: Iterable[str]) -> None:
+        self.sentences = tuple(sentences)
+        super().__init__("\n".join(self.sentences))
+
+
 @dataclass(frozen=True)
 class ExperimentFile:
     """What a file holds: the experiment, its quick size, and how many processes train it."""
@@ -115,7 +124,8 @@ def read_experiment(path: Path, *, quick: bool = False) -> ExperimentFile:
 
     Raises `LandscapeError` if the file cannot be read, `UsageError`, one sentence that names the
     file, for what is no TOML, an unknown key (with the nearest one), a wrong type, and a quick
-    size that is not there. Nothing in the file is executed; a task or model that is
+    size that is not there; for several keys that are unknown or of a wrong type `FaultyFile`, a
+    line for each. Nothing in the file is executed; a task or model that is
     ``file.py:factory`` is when it is trained, as on the command line.
     """
     if not path.exists():
@@ -129,7 +139,9 @@ def read_experiment(path: Path, *, quick: bool = False) -> ExperimentFile:
     try:
         _File.model_validate(record)
     except ValidationError as error:
-        raise UsageError(f"{path}: {_sentence(error, record)}") from error
+        sentences = [f"{path}: {sentence}" for sentence in _sentences(error, record)]
+        kind = UsageError(sentences[0]) if len(sentences) == 1 else FaultyFile(sentences)
+        raise kind from error
     with_quick = record.get("quick")
     if quick and with_quick is None:
         raise UsageError(f"{path}: there is no [quick] table; leave out --quick")
@@ -177,23 +189,32 @@ def _without(part: Mapping[str, Any], quick: bool) -> dict[str, Any]:
     return {**whole, **(part.get("quick") or {})} if quick else whole
 
 
-def _sentence(error: ValidationError, record: Mapping[str, Any]) -> str:
-    """The first of pydantic's errors in words."""
-    first = min(
-        error.errors(), key=lambda e: e["type"] != "extra_forbidden"
-    )  # a typo explains more
-    place = [part for part in first["loc"] if not _is_alternative(part)]
+def _sentences(error: ValidationError, record: Mapping[str, Any]) -> list[str]:
+    """Pydantic's errors in words, unknown keys first, one for each place.
+
+    Of a key with several types it tells what is wrong by each: what lies deepest says most.
+    """
+    told: dict[tuple[int | str, ...], str] = {}
+    for one in sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden"):
+        place = tuple(part for part in one["loc"] if not _is_alternative(part))
+        told.setdefault(place, _sentence(one, list(place), record))
+    above = {place[:depth] for place in told for depth in range(len(place))}
+    return [sentence for place, sentence in told.items() if place not in above]
+
+
+def _sentence(error: ErrorDetails, place: list[int | str], record: Mapping[str, Any]) -> str:
+    """One of pydantic's errors in words; `place` is where it is in the file."""
     table, model = _table(place, record)
     key = next((part for part in reversed(place) if isinstance(part, str)), "")
-    if first["type"] == "extra_forbidden":
+    if error["type"] == "extra_forbidden":
         near = difflib.get_close_matches(key, model.model_fields, n=1, cutoff=0.5)
         right = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(model.model_fields)}"
         return f"unknown key {key!r} in {table}; {right}"
-    if first["type"] == "missing":
+    if error["type"] == "missing":
         return f"{table} has no {key!r}; give it"
     wanted = "a level, a list of levels, 'last' or 'each'" if key == "at" else None
-    wanted = wanted or _KINDS.get(first["type"], first["msg"])
-    return f"{key!r} in {table} is {first['input']!r:.80}; it must be {wanted}"
+    wanted = wanted or _KINDS.get(error["type"], error["msg"])
+    return f"{key!r} in {table} is {error['input']!r:.80}; it must be {wanted}"
 
 
 def _is_alternative(part: int | str) -> bool:

@@ -114,6 +114,8 @@ def _describe(arrivals: Sequence[Arrival], subject: Subject) -> dict[str, Any]:
         data = _agreed(arrivals, "data")
         held_out = _agreed(arrivals, "validation_size")
         config |= {} if held_out is None else {"validation_size": held_out}
+        few = _agreed(arrivals, "max_examples")
+        config |= {} if few is None else {"max_examples": few}
     else:
         examples = {name: len(split) for name, split in subject.task.splits.items()}
         data = {"digest": subject.task.digest, "examples": examples}

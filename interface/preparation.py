@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,8 +18,9 @@ from landscape.data_store.params import ParamSpec
 from landscape.data_store.records import Point, RunConfig
 from landscape.data_store.settings import to_json
 from landscape.data_store.store import Run
-from landscape.sources import model_named
+from landscape.sources import model_named, task_named
 from landscape.training.augment import require_pictures
+from landscape.training.batches import Batches, batches
 from landscape.training.imp import Experiment, Origin
 from landscape.training.loop import on_device
 from landscape.training.models import (
@@ -32,6 +36,7 @@ from landscape.training.network import Network
 from landscape.training.registry import CRITERIA
 from landscape.training.schedule import emptied
 from landscape.training.seeds import stream
+from landscape.training.subset import subset
 from landscape.training.task import Task, require_fit
 
 if TYPE_CHECKING:
@@ -39,6 +44,7 @@ if TYPE_CHECKING:
 
 
 MOST_THREADS = 1024
+THREADS_PER_CORE = 8
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,24 @@ def configure(settings: dict[str, Any]) -> RunConfig:
     Raises `UsageError` for a setting that does not exist.
     """
     model = model_named(str(settings.get("model") or RunConfig.model))
-    return RunConfig(**{**model.protocol, **given(settings)})
+    return RunConfig(**merged(model.protocol, given(settings)))
+
+
+def merged(inherited: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """What is given over what is inherited from a model's protocol or from a branch's parent.
+
+    Inherited milestones are left out under a cosine, which has none. Raises `UsageError` for
+    milestones that are given with it.
+    """
+    settings = {**inherited, **changes}
+    if settings.get("lr_schedule") == "cosine":
+        if changes.get("lr_milestones"):
+            raise UsageError(
+                f"lr_milestones is {changes['lr_milestones']!r:.80}, but a cosine has no "
+                "milestones; leave them out, or give --lr-schedule step"
+            )
+        settings["lr_milestones"] = ()
+    return settings
 
 
 def given(settings: dict[str, Any]) -> dict[str, Any]:
@@ -76,6 +99,11 @@ def given(settings: dict[str, Any]) -> dict[str, Any]:
     return {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items() if v is not None}
 
 
+def task_of(config: RunConfig, data: Path | None) -> Task:
+    """The data of a run; errors as `landscape.sources.task_named`."""
+    return subset(task_named(config.task, data, config.validation_size), config.max_examples)
+
+
 def resolved(plan: Plan, task: Task) -> Plan:
     """The plan with its rewind point in steps, where it was given in epochs."""
     config = plan.config
@@ -85,8 +113,7 @@ def resolved(plan: Plan, task: Task) -> Plan:
         raise UsageError(
             f"rewind_step is {config.rewind_step} and rewind_epoch {config.rewind_epoch}; give one"
         )
-    epoch = -(-len(task.splits["train"]) // config.batch_size)
-    step = config.rewind_epoch * epoch
+    step = config.rewind_epoch * Batches(len(task.splits["train"]), config.batch_size).per_epoch
     return replace(plan, config=replace(config, rewind_step=step, rewind_epoch=None))
 
 
@@ -99,6 +126,7 @@ def prepare(plan: Plan, task: Task, device: torch.device) -> Prepared:
     _require_trainable(config.model, module, all_kinds)
     kinds = without(all_kinds, config.exclude)
     require_fit(module, task)
+    batches(module, task, config.batch_size)  # refuses what cannot be trained on
     if config.augment:
         require_pictures(task.input_shape)
     init, origin = current_point(module, spec), None
@@ -159,13 +187,14 @@ def _require_weights_left(
     if found is None:
         return
     level, name = found
+    layer = "at least one layer" if name is None else repr(name)
     if config.keep_connected:
         raise UsageError(
-            f"level {level} would prune all of {name!r}, and --keep-connected forbids it; ask for "
+            f"level {level} would prune all of {layer}, and --keep-connected forbids it; ask for "
             "fewer levels or a higher density"
         )
     warnings.warn(
-        f"level {level} will prune all of {name!r}; --keep-connected refuses that",
+        f"level {level} will prune all of {layer}; --keep-connected refuses that",
         UserWarning,
         stacklevel=4,
     )
@@ -194,6 +223,8 @@ def require_same(run: Run, plan: Plan) -> None:
     old, new = to_json(replace(run.config, levels=config.levels)), to_json(config)
     if config.retrain == "continue" or config.density is not None:
         old = to_json(run.config)  # what the levels are depends on how many there are
+    if config.lr_schedule == "cosine":
+        old["lr_milestones"] = []  # of a protocol; they were stated once, and never used
     for name, value in old.items():
         if new[name] != value:
             raise UsageError(
@@ -214,6 +245,17 @@ def _beginning(branch: dict[str, Any] | None) -> str:
         return "a dense network"
     density = "" if branch["mask_density"] is None else f" to density {branch['mask_density']}"
     return f"{branch['parent']} ({branch['digest'][:12]}) with the mask {branch['mask']}{density}"
+
+
+def require_threads(count: int | None) -> None:
+    """Raise `UsageError` for a number of threads that a new run cannot have.
+
+    The threading library ends a process that asks for more than the system gives it.
+    """
+    most = min(MOST_THREADS, THREADS_PER_CORE * (os.cpu_count() or 1))
+    if count is not None and not 1 <= count <= most:
+        right = "at least 1" if count < 1 else f"at most {most} on this machine"
+        raise UsageError(f"threads is {count}; it must be {right}")
 
 
 def recorded_machine(run: Run) -> dict[str, Any]:

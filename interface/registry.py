@@ -27,6 +27,10 @@ COMMANDS: Table[click.Command] = Table(
         "ls": Entry("landscape.commands.ls:command", "List the runs or the results of a store."),
         "show": Entry("landscape.commands.show:command", "Describe a run, a level or a result."),
         "figure": Entry("landscape.commands.figure:command", "Draw a figure as PDF and PNG."),
+        "insights": Entry(
+            "landscape.commands.insights:command",
+            "Judge seven claims about why iterative pruning works.",
+        ),
         "verify": Entry("landscape.commands.verify:command", "Check every file of a store."),
         "import": Entry("landscape.commands.import_:command", "Make foreign checkpoints a run."),
         "export": Entry("landscape.commands.export:command", "Write a ticket or surface to share."),

@@ -12,8 +12,7 @@ import torch
 from landscape.data_store.params import ParamSpec
 from landscape.data_store.records import Point, RunConfig
 from landscape.experiment import Planned
-from landscape.preparation import Plan, prepare, resolved
-from landscape.sources import task_named
+from landscape.preparation import Plan, prepare, resolved, task_of
 from landscape.training.branching import output_tensors, require_transferable
 from landscape.training.models import prunable_kinds
 from landscape.training.task import Task
@@ -37,14 +36,14 @@ def rehearse(planned: Sequence[Planned], data: Path | None) -> None:
     Cost: reading each data set once, building each network once.
     """
     configs = {run.name: replace(run.config, seed=0) for run in planned}
-    tasks: dict[tuple[str, int | None], Task] = {}
+    tasks: dict[tuple[str, int | None, int | None], Task] = {}
     built: dict[RunConfig, _Built] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for config in configs.values():
-            place = (config.task, config.validation_size)
+            place = (config.task, config.validation_size, config.max_examples)
             if place not in tasks:
-                tasks[place] = task_named(config.task, data, config.validation_size)
+                tasks[place] = task_of(config, data)
             if config not in built:
                 built[config] = _built(config, tasks[place])
     for run in planned:

@@ -13,7 +13,7 @@ from typing import Any
 
 from landscape.data_store import layout
 from landscape.data_store.address import check_run_name
-from landscape.data_store.errors import DamagedFile, LandscapeError, UsageError
+from landscape.data_store.errors import DamagedFile, LandscapeError
 from landscape.data_store.files import append_line, move_aside, sweep
 from landscape.data_store.level_file import level_image
 from landscape.data_store.lock import holding
@@ -29,10 +29,12 @@ from landscape.preparation import (
     recorded_machine,
     require_same,
     require_same_machine,
+    require_threads,
     resolved,
+    task_of,
 )
 from landscape.provenance import provenance, using_threads
-from landscape.sources import device_named, task_named
+from landscape.sources import device_named
 from landscape.training.imp import Finished, Resume, imp
 from landscape.training.loop import Tick
 from landscape.training.registry import CRITERIA
@@ -111,13 +113,12 @@ def carry_out(
     CRITERIA[plan.config.criterion]
     check_run_name(name)
     place = device_named(device)
-    if threads is not None and threads < 1:
-        raise UsageError(f"threads is {threads}; it must be at least 1")
+    require_threads(threads)
     run = Run(store.root, name, store.size_limit)
     config = plan.config
     if run.exists and config.rewind_epoch is None:
         require_same(run, plan)
-    task = task_named(config.task, Path(data) if data else None, config.validation_size)
+    task = task_of(config, Path(data) if data else None)
     plan = resolved(plan, task)
     with holding(run):
         recorded = recorded_machine(run) if run.exists else provenance(place)

@@ -19,7 +19,7 @@ from landscape.data_store.blocks import Blocks
 from landscape.data_store.errors import UsageError, unknown
 from landscape.data_store.files import SIZE_LIMIT
 from landscape.data_store.records import Checkpoint
-from landscape.data_store.settings import to_json
+from landscape.data_store.settings import question as asked
 from landscape.subject import Context, Subject
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ class _Questions:
             "inputs": [_input(c) for c in group],
             "task": self._subject.task_name,
             "model": self._subject.model_name,
-            "settings": to_json(self._settings),
+            "settings": asked(self._settings),
         }
         if companions:
             question["companions"] = [c and _input(c) for c in companions]
@@ -231,6 +231,9 @@ def _relabelled(stored: xarray.Dataset, group: list[Checkpoint]) -> xarray.Datas
         along, labels = "pair", pair_coordinates(group[0], group[1])
     elif "checkpoint" in stored.dims:
         along, labels = "checkpoint", checkpoint_coordinates(group[0])
+    elif "transition" in stored.dims:
+        along, labels = "transition", pair_coordinates(group[0], group[1])
+        labels["transition"] = labels.pop("pair")
     else:
         return stored
     fresh = stored.copy()

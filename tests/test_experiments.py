@@ -28,6 +28,7 @@ def test_there_is_one_for_each_study_of_the_papers() -> None:
         "lth-resnet-18",
         "lth-vgg-19",
         "one-ticket-cifar10ab",
+        "one-ticket-matrix",
         "one-ticket-optimisers",
     ]
 
@@ -79,9 +80,10 @@ def test_every_quick_size_runs_to_its_end(
     path: Path, data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     planned = plan(read_experiment(path, quick=True).experiment)
-    folder = {"mnist": "mnist"}.get(planned[0].config.task, "cifar-10")
-    if not any((data_folder / folder).glob("*")):
-        pytest.skip(f"no {folder} in {data_folder}")
+    for task in {entry.config.task for entry in planned}:
+        folder = task if task.endswith("mnist") else "cifar-10"
+        if not any((data_folder / folder).glob("*")):
+            pytest.skip(f"no {folder} in {data_folder}")
     store = tmp_path / "store"
     words = ["train", str(path), "--quick", "--threads", "1", "--quiet"]
     with warnings.catch_warnings():

@@ -13,13 +13,14 @@ from landscape.data_store.records import Point
 from landscape.training.seeds import stream
 
 
-def permuted(mask: Mask, seed: int, *, by_layer: bool) -> Mask:
+def permuted(mask: Mask, seed: int, level: int, *, by_layer: bool) -> Mask:
     """A mask with the same number of kept weights at random places: a random ticket.
 
     By layer every tensor keeps its count; otherwise layers exchange theirs, as the random tickets
-    of Morcos et al. (2019), section 3.
+    of Morcos et al. (2019), section 3. `level` is that of the ticket: the masks of two levels are
+    independent draws, also of one seed.
     """
-    draws = np.random.default_rng(stream(seed, "permuted-mask"))
+    draws = np.random.default_rng(stream(seed, "permuted-mask", level))
     kept = mask.kept.copy()
     if by_layer:
         for name in mask.prunable:

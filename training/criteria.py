@@ -55,7 +55,7 @@ def magnitude_at_init(candidate: Candidate) -> Array:
 
 
 def movement(candidate: Candidate) -> Array:
-    """``|theta - theta_0|``: weights that moved least go first. Zhou et al. (2019), section 4."""
+    """``|theta - theta_0|``: weights that moved least go first. Zhou et al. (2019), section 2."""
     moved: Array = candidate.theta - candidate.init
     return np.abs(moved)
 

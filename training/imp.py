@@ -146,7 +146,8 @@ def imp(
     of level i and starts, with a fresh optimiser, as `landscape.training.retrain.start` says:
     by default from the rewind point, with the learning-rate schedule and the data order from the
     rewind step. BatchNorm buffers rewind too. Strategy 1 of Frankle & Carbin (2019), appendix B;
-    rewinding as in Frankle et al. (2020).
+    rewinding as in Frankle et al. (2020). A level that starts elsewhere than at the rewind point
+    keeps what it starts from as its point ``ticket``.
 
     Yields a `Tick` per evaluation and a `Finished` per level, and stops after a level that
     diverged. Writes no file. Resumed at any captured state it gives the same bits.
@@ -167,7 +168,9 @@ def imp(
         yield from training.run()
         if rewind is None:
             rewind = training.kept_points.get(f"step-{config.rewind_step}", init)
-        previous = _finish(experiment, training, {"init": init, "rewind": rewind})
+        known = begin.point is init or begin.point is rewind
+        ticket = None if known else begin.point
+        previous = _finish(experiment, training, {"init": init, "rewind": rewind}, ticket)
         yield Finished(previous, {"init": init, "rewind": rewind})
         if training.diverged:
             return
@@ -193,10 +196,17 @@ def _start(
     return start(experiment.config, number, mask, known)
 
 
-def _finish(experiment: Experiment, training: LevelTraining, origins: Mapping[str, Point]) -> Level:
-    """The level that a training came to."""
+def _finish(
+    experiment: Experiment,
+    training: LevelTraining,
+    origins: Mapping[str, Point],
+    ticket: Point | None,
+) -> Level:
+    """The level that a training came to; `ticket` is what it began from, if no rewind point."""
     config, spec = experiment.config, experiment.network.spec
     points = {"final": experiment.network.point()}
+    if ticket is not None:
+        points["ticket"] = Point(training.mask.apply(ticket.theta), ticket.buffers)
     points |= {f"step-{s}": training.kept_points[f"step-{s}"] for s in config.snapshots
                if f"step-{s}" in training.kept_points}  # fmt: skip
     metrics: dict[str, float] = {}

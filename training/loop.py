@@ -15,6 +15,7 @@ from landscape.data_store.mask import Mask
 from landscape.data_store.params import Array
 from landscape.data_store.records import TRACE_COLUMNS, Point, RunConfig, Trace
 from landscape.training.augment import flipped_and_cropped
+from landscape.training.batches import batches
 from landscape.training.network import Network
 from landscape.training.retrain import Start
 from landscape.training.schedule import learning_rate
@@ -87,6 +88,7 @@ class LevelTraining:
         self.kept_points: dict[str, Point] = {}
         self._rows: list[tuple[float, ...]] = []
         self._loss = _training_loss(task, config)
+        self._batches = batches(network.module, task, config.batch_size)
         network.set(Point(mask.apply(start.point.theta), start.point.buffers))
         kept = torch.from_numpy(mask.kept).to(network.theta)
         self._kept = None if mask.kept.all() else kept
@@ -155,15 +157,14 @@ class LevelTraining:
         self._seen += len(inputs)
 
     def _batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Examples of a step: a slice of its epoch's order; the last of an epoch may be short."""
+        """Examples of a step: a slice of its epoch's order."""
         train = self.task.splits["train"]
-        size = self.config.batch_size
-        epoch, place = divmod(step, -(-len(train) // size))
+        epoch, place = self._batches.place(step)
         if self._order[0] != epoch:
             draws = generator(self.config.noise_seed, "data-order", self.level, epoch)
             order = torch.randperm(len(train), generator=draws).to(self.network.device)
             self._order = (epoch, order)
-        chosen = self._order[1][place * size : (place + 1) * size]
+        chosen = self._order[1][place]
         inputs = train.inputs.index_select(0, chosen)
         if self.config.augment:
             inputs = flipped_and_cropped(inputs, self.config.noise_seed, self.level, step)

@@ -73,7 +73,7 @@ class Pictures:
             digest.update(os.fsencode(name) + b"\0%d\n" % size)
         return digest.hexdigest()
 
-    def take(self, places: npt.NDArray[np.int64]) -> Pictures:
+    def take(self, places: npt.NDArray[np.int64], /) -> Pictures:
         """The pictures at these places."""
         names = tuple(self.names[place] for place in places.tolist())
         return replace(self, names=names, sizes=self.sizes[places])

@@ -52,5 +52,12 @@ def _keep(kept: Array, scores: Array, eligible: Array, count: int) -> None:
     """Keep the `count` highest of the weights at positions `eligible`."""
     if not 0 <= count <= len(eligible):
         raise LandscapeError(f"cannot keep {count} of {len(eligible)} weights")
-    order = np.argsort(scores[eligible], kind="stable")
-    kept[eligible[order[len(eligible) - count :]]] = True
+    if count == 0:
+        return
+    values = scores[eligible]
+    # a partition is linear where a stable sort of 20 million scores takes seconds
+    lowest = np.partition(values, len(values) - count)[len(values) - count]
+    above = values > lowest
+    kept[eligible[above]] = True
+    ties = eligible[values == lowest]
+    kept[ties[len(ties) - (count - int(above.sum())) :]] = True

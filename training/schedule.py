@@ -108,21 +108,38 @@ def kept_counts(config: RunConfig, kinds: Mapping[str, str], mask: Mask, level: 
     return counts
 
 
-def emptied(config: RunConfig, kinds: Mapping[str, str], dense: Mask) -> tuple[int, str] | None:
-    """The first level that leaves a layer empty and the layer, where the counts alone tell.
+def emptied(
+    config: RunConfig, kinds: Mapping[str, str], dense: Mask
+) -> tuple[int, str | None] | None:
+    """The first level that is bound to leave a layer empty and the layer, as the counts alone tell.
 
-    None if there is none, or if layers compete (global scope).
+    Where layers compete (global scope) the scores decide which it is, and None stands for it: a
+    level that keeps fewer weights than there are layers empties one. What the scores alone decide
+    is not foreseen: `landscape.training.imp.require_connected` names it when it happens.
+
+    None if there is no such level.
     """
     mask = dense
+    layers = sum(bool(dense.layer(name).any()) for name in dense.prunable)
     for level in range(1, config.levels):
         counts = kept_counts(config, kinds, mask, level)
         if isinstance(counts, int):
-            return None
+            if counts < layers:
+                return level, None
+            mask = _any(mask, counts)
+            continue
         for name, count in counts.items():
             if count == 0 and mask.layer(name).any():
                 return level, name
         mask = _first(mask, counts)
     return None
+
+
+def _any(mask: Mask, count: int) -> Mask:
+    """Any mask of so many weights: the first prunable ones."""
+    kept = ~mask.covered
+    kept[np.flatnonzero(mask.covered)[:count]] = True
+    return Mask(mask.spec, mask.prunable, kept)
 
 
 def _first(mask: Mask, counts: Mapping[str, int]) -> Mask:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol, Self
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -43,6 +45,9 @@ class LazyInputs(Protocol):
 
     def is_floating_point(self) -> bool:
         """True if they are floats."""
+
+    def take(self, places: npt.NDArray[np.int64], /) -> Self:
+        """Only the examples at these places, to be read as lazily."""
 
     def to(self, device: torch.device, dtype: torch.dtype | None) -> Self:
         """The same inputs, to be read onto a device and, unless None, in a dtype."""

@@ -45,9 +45,7 @@ SUBLEVEL = ResultSchema(
         "max_error": Variable(_TSP, FRACTION, "highest error on the path"),
         "loss_barrier": Variable(_TSPD, NATS, "loss barrier"),
         "error_barrier": Variable(_TSPD, FRACTION, "error barrier"),
-        "barrier": Variable(
-            _TSP, NUMBER, f"barrier of the measure by the definition asked for, {_MEASURE}"
-        ),
+        "barrier": Variable(_TSP, NUMBER, f"barrier that epsilon bounds, {_MEASURE}"),
         "barrier_se": Variable(_TSP, NUMBER, f"paired standard error of that barrier, {_MEASURE}"),
         "within": Variable(_TSP, NUMBER, "1 if the whole path is inside the sublevel set, else 0"),
         "connected": Variable(_TSP, NUMBER, "1 if the barrier is at most epsilon, else 0"),
@@ -59,6 +57,10 @@ SUBLEVEL = ResultSchema(
         "angle": Variable(
             (*_T, "path"), NUMBER, "angular distance of the ends: 0 parallel, 1 orthogonal"
         ),
+        "measure": Variable(_T, NUMBER, "what is to stay low: loss or error", TEXT),
+        "epsilon": Variable(_T, NUMBER, f"slack of the set and of barriers, {_MEASURE}"),
+        "bounded": Variable(_T, NUMBER, "definition of the barrier that is bounded", TEXT),
+        "reference": Variable(_T, NUMBER, "whose height the set has", TEXT),
         "status": Variable(
             _TSO,
             NUMBER,

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from landscape.data_store.schemas.barrier import BARRIER
+from landscape.data_store.schemas.bezier import BEZIER
+from landscape.data_store.schemas.curvature import CURVATURE
+from landscape.data_store.schemas.insights import INSIGHTS
 from landscape.data_store.schemas.overlap import OVERLAP
+from landscape.data_store.schemas.sublevel import SUBLEVEL
+from landscape.data_store.schemas.surface import SURFACE
 from landscape.data_store.schemas.training import TRAINING
+from landscape.data_store.schemas.volume import VOLUME
 
-SCHEMAS = {schema.kind: schema for schema in (BARRIER, OVERLAP, TRAINING)}
+_KINDS = (BARRIER, BEZIER, CURVATURE, INSIGHTS, OVERLAP, SUBLEVEL, SURFACE, TRAINING, VOLUME)
+SCHEMAS = {schema.kind: schema for schema in _KINDS}

@@ -12,7 +12,9 @@ TRAINING = ResultSchema(
     version=(1, 0),
     coordinates={
         "run": Variable(("run",), NUMBER, "run", TEXT),
-        "level": Variable(("level",), NUMBER, "pruning level, 0 is dense; of a branch, its parent's"),
+        "level": Variable(
+            ("level",), NUMBER, "pruning level, 0 is dense; of branches their parent's"
+        ),
         "step": Variable(("step",), "iterations", "training iteration"),
         "criterion": Variable(("run",), NUMBER, "pruning criterion", TEXT),
         "strategy": Variable(("run",), NUMBER, "how it was pruned and trained again", TEXT),

@@ -108,6 +108,10 @@ def dataset(
     from landscape.workbench import analyse
 
     context = Context(store=store, data=data, device=device)
+    if kind == "insights":
+        from landscape.study import InsightsSettings, insights
+
+        return insights(runs, InsightsSettings(), context)
     return together([analyse(kind, [run], {}, context) for run in runs])
 
 

@@ -67,9 +67,10 @@ def command(
 def _parts(level: Level) -> list[str]:
     """The parts of a level that are stored or follow from what is."""
     started = [part for part in ("init", "rewind") if part in level.origins]
-    tickets = ["ticket"] if level.origins.keys() & {"rewind", "ticket"} else []
+    has_ticket = level.origins.keys() & {"rewind", "ticket"} or "ticket" in level.points
+    tickets = ["ticket"] if has_ticket else []
     between = ["baseline"] if level.number else []
-    snapshots = [part for part in level.points if part != "final"]
+    snapshots = [part for part in level.points if part.startswith("step-")]
     return ["final", *started, *tickets, "mask", *between, *snapshots]
 
 

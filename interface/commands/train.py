@@ -14,12 +14,13 @@ from landscape.data_store.errors import LandscapeError, UsageError
 from landscape.data_store.records import TRACE_COLUMNS, RunConfig
 from landscape.data_store.store import Run, open_store
 from landscape.options import common_options, existing_store, print_json, settings_options
-from landscape.printing import percent, print_table, progress
+from landscape.printing import percent, print_table, printable, progress
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
     from landscape.experiment import Experiment, Planned
+    from landscape.experiment_file import ExperimentFile
     from landscape.trainer import Listener
     from landscape.training.imp import Finished
     from landscape.training.loop import Tick
@@ -79,10 +80,10 @@ def command(
 
     FILE.toml states an experiment: name and [train] (a run and its settings, named as the
     options below with _ for -), [[variant]] (more runs, with some settings changed), [[branch]]
-    (runs that begin at the levels 'at' of the run, or of the variant 'of', with the options of
-    landscape branch), replicates, jobs, and [quick] (what a quick size changes). Options given
-    here go before the file's [train]. A file runs no code, except a task or model that is
-    FILE.py:NAME, as on the command line.
+    (runs that begin at the levels 'at' of the run, of the variant 'of', or with of = "each" of
+    all of them, with the options of landscape branch), replicates, jobs, and [quick] (what a
+    quick size changes). Options given here go before the file's [train]. A file runs no code,
+    except a task or model that is FILE.py:NAME, as on the command line.
     """
     from landscape.commands.experiment import print_plan, train_all
     from landscape.experiment import plan
@@ -134,9 +135,7 @@ def _asked(
         if quick:
             raise UsageError("--quick is a size of an experiment file; give FILE.toml")
         return Experiment(name, settings, replicates=replicates), jobs
-    from landscape.experiment_file import read_experiment
-
-    found = read_experiment(file, quick=quick)
+    found = _read(file, quick)
     experiment = found.experiment
     if experiment.name is None and (name or replicates or settings):
         raise UsageError(
@@ -152,6 +151,19 @@ def _asked(
         ),
         jobs or found.jobs,
     )
+
+
+def _read(file: Path, quick: bool) -> ExperimentFile:
+    """What a file states; of several faults all but the last are printed, and that is raised."""
+    from landscape.experiment_file import FaultyFile, read_experiment
+
+    try:
+        return read_experiment(file, quick=quick)
+    except FaultyFile as error:
+        *others, last = error.sentences
+        for sentence in others:
+            click.echo(f"Error: {printable(sentence)}", err=True)
+        raise UsageError(last) from error
 
 
 @contextmanager

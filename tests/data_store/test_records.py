@@ -53,6 +53,7 @@ def test_the_defaults_are_a_valid_run():
         ({"warmup": -1}, "warmup is -1; it must be at least 0"),
         ({"initialization": "glorot"}, "unknown initialization 'glorot'; did you mean 'glorot-nor"),
         ({"validation_size": 0}, "validation_size is 0; it must be at least 1"),
+        ({"max_examples": 0}, "max_examples is 0; it must be at least 1"),
         ({"eval_every": 0}, "eval_every is 0; it must be at least 1"),
         (
             {"rewind_step": 1000, "iterations": 1000},

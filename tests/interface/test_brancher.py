@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
@@ -16,6 +14,7 @@ import numpy as np
 import pytest
 
 import landscape
+import landscape.trainer
 from landscape.brancher import branch, branch_config
 from landscape.data_store import layout, verify
 from landscape.data_store.errors import DamagedFile, LandscapeError, UsageError
@@ -27,10 +26,12 @@ from landscape.trainer import train
 from landscape.training.imp import Finished
 from landscape.training.loop import LevelTraining, Tick
 from landscape.training.retrain import Start
+from tests.support import children
 from tests.support.experiments import bits, point_bits
 from tests.support.trained import SETTINGS, Stop, files, leftovers, stop_at
 
 PARENT = SETTINGS | {"snapshots": (10,)}
+RETRAIN = ["rewind", "lr-rewind", "finetune", "continue", "reinit", "reinit-survivors"]
 LAYERS = ("fc1.weight", "fc2.weight")
 SIZES = (768, 120)
 
@@ -104,6 +105,14 @@ def test_permuted_masks_keep_the_counts(store: Store) -> None:
         assert (mask.kept != parent.kept).any()
     reseeded = branch("imp@2", store=store, name="other", mask="permuted", seed=1).level(0).mask
     assert (reseeded.kept != total.kept).any()
+
+
+def test_random_tickets_of_two_levels_are_drawn_apart(store: Store) -> None:
+    one, two = (
+        branch(f"imp@{n}", store=store, name=f"b{n}", mask="permuted-layers").level(0).mask
+        for n in (1, 2)
+    )
+    assert not two.is_within(one)
 
 
 def test_the_dense_mask_keeps_everything(store: Store) -> None:
@@ -185,9 +194,10 @@ def test_level_0_starts_from_the_parents_weights(
     step: int,
     rate: float | None,
 ) -> None:
-    branch("imp@2", store=store, name="b", mask=mask, **changes)
+    run = branch("imp@2", store=store, name="b", mask=mask, **changes)
     [(start, own)] = starts
     assert point_bits(start.point) == masked(parents_points(store)[expected], own)
+    assert bits(run[0, "ticket"].theta) == bits(start.point.theta)
     assert (start.step, start.rate) == (step, rate)
     assert problems(store) == []
 
@@ -202,6 +212,43 @@ def test_continued_training_resets_at_the_last_of_several_levels(
         masked(point, mask) for point, (_, mask) in zip(finals, starts, strict=True)
     ]
     assert [start.step for start, _ in starts] == [0, 0, 4]
+
+
+@pytest.mark.parametrize("retrain", ["lr-rewind", "finetune"])
+def test_a_schedule_alone_is_rewound_to_any_step(
+    store: Store, starts: list[tuple[Start, Mask]], retrain: str
+) -> None:
+    run = branch("imp@1", store=store, name="b", retrain=retrain, rewind_step=7, levels=2)
+    final = store["imp"].level(1).points["final"]
+    assert [start.step for start, _ in starts] == [7, 7]
+    assert point_bits(starts[0][0].point) == masked(final, starts[0][1])
+    for level in run.levels:  # what the branch has at step 7 is what it enters the schedule with
+        assert bits(run[level, "rewind"].theta) == bits(final.theta)
+    assert problems(store) == []
+    branch("imp@1", store=store, name="b", retrain=retrain, rewind_step=7, levels=2)
+    with pytest.raises(UsageError, match="keeps no weights of step 7 to rewind to"):
+        branch("imp@1", store=store, name="c", retrain="continue", rewind_step=7, levels=2)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.5])
+@pytest.mark.parametrize("retrain", RETRAIN)
+def test_a_ticket_is_what_its_level_was_trained_from(
+    store: Store, starts: list[tuple[Start, Mask]], tmp_path: Path, retrain: str, noise: float
+) -> None:
+    settings = {**SETTINGS, "retrain": retrain, "init_noise": noise, "rewind_step": 0}
+    runs = [train(store=store, name="run", **settings)]
+    runs.append(branch("run@1", store=store, name="b", levels=2, mask="permuted"))
+    addresses = [(run, level) for run in runs for level in run.levels]
+    for (run, level), (start, mask) in zip(addresses, starts, strict=True):
+        ticket = run[level, "ticket"]
+        assert bits(ticket.theta) == bits(start.point.theta)
+        assert bits(ticket.mask.kept) == bits(mask.kept)
+        if level and retrain in ("lr-rewind", "finetune") and not noise:
+            assert bits(ticket.theta) == bits(run[level, "baseline"].theta)
+    landscape.export("b@1", tmp_path / "ticket.h5", store=store)
+    imported = landscape.import_run(tmp_path / "ticket.h5", name="mailed", store=store)
+    assert bits(imported[0, "ticket"].theta) == bits(starts[-1][0].point.theta)
+    assert problems(store) == []
 
 
 def test_fresh_weights_are_nobody_elses(store: Store, starts: list[tuple[Start, Mask]]) -> None:
@@ -289,6 +336,16 @@ def test_settings_are_the_parents_but_for_those_given(store: Store) -> None:
     assert branch_config(store, "imp@1", {"rewind_epoch": 1}).rewind_step == 0
 
 
+def test_the_parents_milestones_are_not_taken_over_under_a_cosine(store: Store) -> None:
+    train(store=store, name="stepped", **SETTINGS | {"levels": 1, "lr_milestones": (20,)})
+    assert branch_config(store, "stepped@0", {}).lr_milestones == (20,)
+    config = branch_config(store, "stepped@0", {"lr_schedule": "cosine"})
+    assert (config.lr_schedule, config.lr_milestones) == ("cosine", ())
+    message = r"^lr_milestones is \(9,\), but a cosine has no milestones; leave them out, or give "
+    with pytest.raises(UsageError, match=message):
+        branch_config(store, "stepped@0", {"lr_schedule": "cosine", "lr_milestones": [9]})
+
+
 def test_how_the_parents_density_falls_is_not_taken_over(store: Store) -> None:
     train(store=store, name="shot", **SETTINGS | {
         "levels": 2, "densities": "one-shot", "density": 0.2, "nested": False})  # fmt: skip
@@ -335,27 +392,16 @@ def test_stopped_anywhere_it_ends_with_the_same_bytes(
 
 
 def test_killed_in_the_middle_it_ends_with_the_same_bytes(store: Store) -> None:
-    code = """
-        import os, signal, sys
-        import landscape.trainer
-        from landscape.brancher import branch
-        from landscape.data_store.store import open_store
-        from landscape.training.loop import Tick
+    def strike(event: Tick | Finished) -> None:
+        if isinstance(event, Tick) and (event.level, event.step) == (1, 20):
+            os.kill(os.getpid(), signal.SIGKILL)
 
+    def job(_tell: Any) -> None:
         landscape.trainer.RESUME_SECONDS = 0.0
+        branch("imp@1", store=store, name="b", listener=strike, **GIVEN)
 
-        def listen(event):
-            if isinstance(event, Tick) and (event.level, event.step) == (1, 20):
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        branch("imp@1", store=open_store(sys.argv[1]), name="b", mask="permuted", levels=3,
-               retrain="lr-rewind", listener=listen)
-    """
-    child = subprocess.run(
-        [sys.executable, "-c", dedent(code), str(store.root)],
-        check=False, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True,
-    )  # fmt: skip
-    assert child.returncode == -signal.SIGKILL, child.stderr
+    ended = children.run(job)
+    assert ended.killed, ended.trace
     assert Run(store.root, "b").levels == [0]
     run = branch("imp@1", store=store, name="b", **GIVEN)
     assert files(run) == files(branch("imp@1", store=store, name="whole", **GIVEN))
@@ -715,6 +761,16 @@ def test_another_validation_split_is_no_other_data(store: Store) -> None:
     run = branch("imp@2", store=store, name="b", validation_size=100)
     assert run.description["data"]["examples"]["validation"] == 100
     assert not run.description["branch"]["transfer"]
+
+
+def test_the_parents_number_of_examples_is_inherited(store: Store) -> None:
+    few = train(store=store, name="few", **SETTINGS | {"levels": 1, "max_examples": 60})
+    run = branch("few@0", store=store, name="b")
+    assert run.description["data"] == few.description["data"]
+    assert set(run.description["data"]["examples"].values()) == {60}
+    more = branch("few@0", store=store, name="c", max_examples=70)
+    assert set(more.description["data"]["examples"].values()) == {70}
+    assert not more.description["branch"]["transfer"]
 
 
 def test_events_come_as_of_any_run(store: Store) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -126,14 +127,20 @@ def test_train_then_everything_else(call: Call, tmp_path: Path) -> None:
         assert all(path.stat().st_size > 1000 for path in written)
 
 
-@pytest.fixture
-def results(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def four_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with four results of two tasks, and no run."""
-    root = landscape.open(tmp_path / "results").root
+    root = landscape.open(tmp_path_factory.mktemp("four") / "results").root
     for level in range(3):
         saved(root, pair(f"imp@{level}"), record(level=level, settings={"points": 25 + level}))
     saved(root, pair("other"), record(run="other", task="mnist", seconds=12.3456))
     return root
+
+
+@pytest.fixture
+def results(four_results: Path, tmp_path: Path) -> Path:
+    """A copy of it for one test."""
+    return Path(shutil.copytree(four_results, tmp_path / "results"))
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,20 @@ def test_names_seeds_and_beginnings() -> None:
     )
 
 
+def test_a_branch_of_each_begins_at_the_run_and_at_every_variant() -> None:
+    variants = (Variant("v", {"levels": 2}), Variant("w", {}))
+    branches = (Offshoot("all", "each", "each", {}), Offshoot("end", "last", "each", {}))
+    planned = plan(Experiment("a", TINY, variants, branches))
+    assert [(run.name, run.parent) for run in planned if run.parent] == [
+        *[(f"a-all-{level}", ("a", level)) for level in range(3)],
+        *[(f"a-all-v-{level}", ("a-v", level)) for level in range(2)],
+        *[(f"a-all-w-{level}", ("a-w", level)) for level in range(3)],
+        ("a-end", ("a", 2)),
+        ("a-end-v", ("a-v", 1)),
+        ("a-end-w", ("a-w", 2)),
+    ]
+
+
 def test_without_replicates_the_run_has_the_name_itself() -> None:
     assert [run.name for run in plan(Experiment("a", TINY))] == ["a"]
     assert [run.name for run in plan(Experiment("a", TINY, replicates=1))] == ["a-s0"]
@@ -109,6 +123,10 @@ def test_branches_of_a_stored_run(small_store: Store) -> None:
             r"branch 'b': unknown variant 'w'.*available: v",
         ),
         (
+            Experiment("a", TINY, (Variant("each", {}),)),
+            r"a variant is called 'each', which means all of them; rename it",
+        ),
+        (
             Experiment("a", TINY, branches=(Offshoot("b", 0, None, {"mask": "pruned"}),)),
             r"branch 'b': mask is pruned and mask_density is None",
         ),
@@ -127,6 +145,10 @@ def test_branches_of_a_stored_run(small_store: Store) -> None:
         (Experiment("A b", TINY), r"'A b' is no name for a run"),
         (Experiment("a" * 63, TINY, replicates=1), r"is no name for a run"),
         (Experiment(None, branches=(Offshoot("b", 0, None, {}),)), r"branch 'b' begins at no run"),
+        (
+            Experiment(None, branches=(Offshoot("b", 0, "each", {}),)),
+            r"branch 'b' begins at no run",
+        ),
     ],
 )
 def test_what_cannot_be_is_said_before_training(experiment: Experiment, sentence: str) -> None:

@@ -16,7 +16,7 @@ from landscape.data_store.errors import LandscapeError, UsageError
 from landscape.data_store.records import RunConfig
 from landscape.data_store.store import Store
 from landscape.experiment import plan
-from landscape.experiment_file import complete, read_experiment
+from landscape.experiment_file import FaultyFile, complete, read_experiment
 
 WHOLE = """
 name = "study"
@@ -159,6 +159,50 @@ def test_what_is_wrong_is_one_sentence_that_names_the_file(
         read_experiment(write(text))
     assert str(caught.value).startswith(str(write(text)))
     assert "\n" not in str(caught.value)
+
+
+FAULTS = """
+name = "a"
+jbos = 2
+[train]
+task = "digits"
+levels = "3"
+lr = "x"
+[[variant]]
+nested = 1
+[[branch]]
+name = "b"
+at = [1, "x"]
+quick = { levls = 2, lr = "y" }
+[[branch]]
+name = "c"
+at = 1.5
+quick = 3
+"""
+SENTENCES = [
+    "unknown key 'levls' in quick of branch 'b'; did you mean 'levels'?",
+    "unknown key 'jbos' in the file; did you mean 'jobs'?",
+    "'levels' in [train] is '3'; it must be a whole number",
+    "'lr' in [train] is 'x'; it must be a number",
+    "[[variant]] 1 has no 'name'; give it",
+    "'nested' in [[variant]] 1 is 1; it must be true or false",
+    "'at' in branch 'b' is 'x'; it must be a level, a list of levels, 'last' or 'each'",
+    "'lr' in quick of branch 'b' is 'y'; it must be a number",
+    "'at' in branch 'c' is 1.5; it must be a level, a list of levels, 'last' or 'each'",
+    "'quick' in branch 'c' is 3; it must be a table",
+]
+
+
+def test_all_faults_of_a_file_are_told_a_line_each(
+    write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(FAULTS)
+    with pytest.raises(FaultyFile, match="unknown key 'levls'") as caught:
+        read_experiment(path)
+    wanted = [f"{path}: {sentence}" for sentence in SENTENCES]
+    assert str(caught.value).splitlines() == wanted
+    assert run(["train", str(path)]) == 2
+    assert capsys.readouterr().err.splitlines() == [f"Error: {line}" for line in wanted]
 
 
 def test_what_is_no_file_of_text_is_refused(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from landscape.data_store.errors import UsageError
 from landscape.data_store.records import RunConfig
 from landscape.data_store.store import Store, open_store
 from landscape.preparation import Plan, configure, given, prepare, require_same, resolved
-from landscape.trainer import train
+from landscape.trainer import carry_out, train
 from landscape.training import tasks
 from landscape.training.models import current_point
 from tests.support.experiments import CPU, bits
@@ -37,6 +38,35 @@ def test_what_is_given_is_what_is_not_none() -> None:
     assert given({"lr": 0.5, "seed": None, "snapshots": [5, 6]}) == {"lr": 0.5, "snapshots": (5, 6)}
     with pytest.raises(UsageError, match=r"unknown setting 'sede'; did you mean 'seed'\?"):
         given({"sede": None})
+
+
+def test_a_cosine_has_no_milestones() -> None:
+    message = (
+        r"^lr_milestones is \(5, 7\), but a cosine has no milestones; leave them out, or give "
+        "--lr-schedule step$"
+    )
+    with pytest.raises(UsageError, match=message):
+        configure({**SETTINGS, "lr_schedule": "cosine", "lr_milestones": (5, 7)})
+
+
+@pytest.mark.parametrize("model", ["vgg-19", "resnet-20"])
+def test_a_protocols_milestones_give_way_to_a_cosine(model: str) -> None:
+    protocol = configure({"model": model})
+    assert protocol.lr_milestones
+    for more in ({}, {"lr_milestones": []}):
+        config = configure({"model": model, "lr_schedule": "cosine", **more})
+        assert config == replace(protocol, lr_schedule="cosine", lr_milestones=())
+
+
+def test_milestones_that_a_cosine_passed_over_are_no_other_setting(store: Store) -> None:
+    settings = {**SETTINGS, "levels": 1, "lr_schedule": "cosine"}
+    stated = Plan(RunConfig(**settings, lr_milestones=(5,)))
+    place = {"data": None, "device": "auto", "threads": None, "listener": None}
+    run = carry_out(stated, store=store, name="run", **place)
+    assert run.config.lr_milestones == (5,)
+    assert train(store=store, name="run", **{**settings, "levels": 2}).levels == [0, 1]
+    with pytest.raises(UsageError, match=r"exists with lr_milestones = \[5\], not \[\]"):
+        train(store=store, name="run", **{**settings, "lr_schedule": "step"})
 
 
 @pytest.mark.parametrize("batch_size", [60, 61, 1257, 5000])
@@ -129,6 +159,14 @@ def test_a_layer_that_will_be_empty_is_warned_of_or_refused(changes: dict[str, A
     message = r"^level \d would prune all of 'fc[12]\.weight', and --keep-connected forbids it; ask"
     with pytest.raises(UsageError, match=message):
         prepare(plan(keep_connected=True, **changes), task, CPU)
+
+
+def test_a_layer_that_competition_must_empty_is_warned_of_or_refused() -> None:
+    changes = {"scope": "global", "pruning_fraction": 0.99}
+    with pytest.warns(UserWarning, match=r"^level 2 will prune all of at least one layer; --keep"):
+        prepare(plan(**changes), tasks.digits(), CPU)
+    with pytest.raises(UsageError, match=r"^level 2 would prune all of at least one layer, and"):
+        prepare(plan(keep_connected=True, **changes), tasks.digits(), CPU)
 
 
 def test_what_leaves_weights_everywhere_is_not_warned_of() -> None:

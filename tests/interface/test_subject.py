@@ -220,6 +220,17 @@ def test_the_validation_split_is_the_runs_own(tmp_path):
     assert one.task.digest == store["held"].description["data"]["digest"]
 
 
+def test_the_examples_are_the_runs_own(tmp_path):
+    store = landscape.open(tmp_path / "store")
+    small = {**SMALL, "levels": 1, "iterations": 3, "snapshots": (), "max_examples": 30}
+    landscape.train(store=store, name="few", **small)
+    one = subject(store)
+    one.checkpoints(["few@0"])
+    assert {len(split) for split in one.task.splits.values()} == {30}
+    assert one.task.digest == store["few"].description["data"]["digest"]
+    assert len(subject(store, task="digits").task.splits["train"]) == 1257
+
+
 def test_code_a_run_names_is_not_run(tmp_path, code):
     store = landscape.open(tmp_path / "store")
     small = {**SMALL, "levels": 1, "iterations": 3, "snapshots": ()}

@@ -164,6 +164,7 @@ def test_levels_may_grow_and_shrink(store: Store, whole: Run) -> None:
         ({"snapshots": (10,)}, r"snapshots = \[\], not \[10\]"),
         ({"model": "mlp:64-13-10"}, "model = mlp:64-12-10, not mlp:64-13-10"),
         ({"validation_size": 100}, "validation_size = None, not 100"),
+        ({"max_examples": 100}, "max_examples = None, not 100"),
     ],
 )
 def test_other_settings_are_refused_by_name(
@@ -173,6 +174,42 @@ def test_other_settings_are_refused_by_name(
     with pytest.raises(UsageError, match=f"run 'whole' exists with {message}; give the same"):
         train(store=Store(whole.root), name="whole", **SETTINGS | change)
     assert files(whole) == before
+
+
+def test_at_most_so_many_examples_are_trained_and_evaluated_on(store: Store, whole: Run) -> None:
+    run = train(store=store, name="run", **SETTINGS | {"max_examples": 200})
+    assert run.description["data"]["examples"] == {"train": 200, "validation": 180, "test": 200}
+    assert run.description["data"]["digest"] != whole.description["data"]["digest"]
+    assert run.level(0).metrics["test_error"] * 200 % 1 == pytest.approx(0)
+    other = train(store=store, name="other", **SETTINGS | {"max_examples": 200, "seed": 1})
+    assert other.description["data"] == run.description["data"]
+    epochs = SETTINGS | {"max_examples": 200, "rewind_step": 0, "rewind_epoch": 2}
+    assert train(store=store, name="epochs", **epochs).config.rewind_step == 8  # 4 steps of 50
+
+
+@pytest.mark.parametrize("threads", [30_000, 10**12])
+def test_more_threads_than_a_machine_has_are_refused(store: Store, threads: int) -> None:
+    most = min(1024, 8 * (os.cpu_count() or 1))
+    message = f"^threads is {threads}; it must be at most {most} on this machine$"
+    with pytest.raises(UsageError, match=message):
+        train(store=store, name="run", threads=threads, **SETTINGS)
+    assert list(store) == []
+
+
+def test_a_run_from_before_there_was_a_setting_is_gone_on_with(store: Store, whole: Run) -> None:
+    run = train(store=store, name="run", **SETTINGS | {"levels": 2})
+    place = layout.run_manifest(store.root, "run")
+    record = run.description
+    identity = run.identity
+    assert record["config"].pop("max_examples") is None
+    known = {k: v for k, v in record.items() if k not in ("format", "version", "sha256")}
+    place.write_bytes(manifest_bytes(layout.RUN_FORMAT, layout.RUN_VERSION, known))
+    assert run.identity == identity
+    assert run.config.max_examples is None
+    train(store=store, name="run", **SETTINGS)
+    assert files(run) == files(whole)
+    with pytest.raises(UsageError, match="max_examples = None, not 100"):
+        train(store=store, name="run", **SETTINGS | {"max_examples": 100})
 
 
 DATA = """

@@ -6,7 +6,6 @@ import errno
 import hashlib
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from landscape.data_store.store import Run, Store, open_store
 from landscape.trainer import train
 from landscape.training.imp import Finished
 from landscape.training.loop import Tick
+from tests.support import children
 from tests.support.trained import SETTINGS, Stop, files, leftovers, stop_at
 
 # with a state of its own in every part: BatchNorm, dropout, a loss that can end the process
@@ -116,17 +116,14 @@ def test_interrupted_it_ends_with_the_same_bytes(
 
 def killed(store: Store, settings: dict[str, Any], kill_at: int) -> None:
     """Train in another process that kills itself at one call of the training loss."""
-    code = """
-        import sys, json
-        import landscape, landscape.trainer
+
+    def job(_tell: Any) -> None:
+        os.environ["KILL_AT"] = str(kill_at)
         landscape.trainer.RESUME_SECONDS = -1.0
-        settings = json.loads(sys.argv[2])
-        landscape.train(store=landscape.open(sys.argv[1]), name="run", **settings)
-    """
-    arguments = [sys.executable, "-c", dedent(code), str(store.root), json.dumps(settings)]
-    environment = {**os.environ, "KILL_AT": str(kill_at)}
-    ended = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False)
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
+        train(store=store, name="run", **settings)
+
+    ended = children.run(job)
+    assert ended.killed, ended.trace
 
 
 def test_killed_twice_it_ends_with_the_same_bytes(

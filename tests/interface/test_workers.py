@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,55 +41,80 @@ def digests(store: Store, planned: list[Planned]) -> dict[str, str]:
     return {f"{n}@{level}": store[n][level].digest for n in names for level in store[n].levels}
 
 
-def test_side_by_side_gives_the_numbers_of_one_by_one(tmp_path: Path) -> None:
-    planned = plan(Experiment("a", TINY, branches=BRANCHES, replicates=2))
-    stores = [landscape.open(tmp_path / name) for name in ("one", "two")]
-    heard: list[Report] = []
-    assert one_by_one(planned, Place(stores[0], threads=1), lambda _: silent) == {}
-    assert side_by_side(planned, Place(stores[1]), 2, heard.append) == {}
-    assert digests(stores[0], planned) == digests(stores[1], planned)
-    assert len(digests(stores[0], planned)) == 8
-    assert sum(report.what == "level" for report in heard) == 8
-    assert {r.run for r in heard if r.what == "done"} == {p.name for p in planned}
+@dataclass(frozen=True)
+class Study:
+    """What came of runs side by side, of which some fail: processes are slow to begin."""
+
+    planned: list[Planned]
+    store: Store
+    failed: dict[str, str]
+    heard: list[Report]
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_a_run_that_fails_stops_only_what_begins_at_it(jobs: int, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """Two processes, and one more for that which ends with its run."""
+    folder = tmp_path_factory.mktemp("study")
+    (folder / "my_task.py").write_text("import os\ndef task():\n    os._exit(9)\n")
+    variants = (
+        Variant("dead", {"task": f"{folder / 'my_task.py'}:task"}),
+        Variant("bad", {"optimizer": "sgd", "lr": 1e30}),
+        Variant("thin", {"pruning_fraction": 0.9999}),
+    )
+    branches = (*BRANCHES, Offshoot("of-bad", 1, "bad", {}), Offshoot("of-thin", 1, "thin", {}))
+    planned = plan(Experiment("a", TINY, variants, branches))
+    store, heard = landscape.open(folder / "store"), list[Report]()
+    failed = side_by_side(planned, Place(store), 2, heard.append)
+    return Study(planned, store, failed, heard)
+
+
+def test_side_by_side_gives_the_numbers_of_one_by_one(study: Study, tmp_path: Path) -> None:
+    good = [run for run in study.planned if run.name not in study.failed]
+    assert [run.name for run in good] == [
+        "a", "a-thin", "a-reinit-0", "a-reinit-1", "a-of-thin"
+    ]  # fmt: skip
+    store = landscape.open(tmp_path / "one")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        assert one_by_one(good, Place(store, threads=1), lambda _: silent) == {}
+    assert digests(store, good) == digests(study.store, good)
+    assert len(digests(store, good)) == 7
+    names = {run.name for run in good}
+    heard = [report for report in study.heard if report.run in names]
+    assert sum(report.what == "level" for report in heard) == 7
+    assert {report.run for report in heard if report.what == "done"} == names
+
+
+def test_a_run_that_fails_side_by_side_stops_only_what_begins_at_it(study: Study) -> None:
+    assert set(study.failed) == {"a-dead", "a-bad", "a-of-bad"}
+    assert "diverged" in study.failed["a-bad"]
+    assert "level 1 of run 'a-bad', where it begins, is not there" in study.failed["a-of-bad"]
+
+
+def test_a_process_that_dies_is_a_failure_of_its_run(study: Study) -> None:
+    why = study.failed["a-dead"]
+    assert "its process ended with exit code 9; repeat the command" in why
+    assert study.store["a-reinit-1"].levels == [0]
+
+
+def test_warnings_and_failures_reach_the_report(study: Study) -> None:
+    told = {(report.run, report.text) for report in study.heard if report.what == "warning"}
+    assert any(run == "a-thin" and "will prune all of" in text for run, text in told)
+    failures = {report.run: report.text for report in study.heard if report.what == "failed"}
+    assert failures == {name: study.failed[name] for name in ("a-dead", "a-bad")}
+
+
+def test_a_run_that_fails_stops_only_what_begins_at_it(tmp_path: Path) -> None:
     store = landscape.open(tmp_path / "s")
     diverging = Variant("bad", {"optimizer": "sgd", "lr": 1e30})
     branches = (Offshoot("b", 1, "bad", {}), Offshoot("c", 1, None, {}))
     planned = plan(Experiment("a", TINY, (diverging,), branches))
-    place = Place(store, threads=1)
-    failed = (
-        one_by_one(planned, place, lambda _: silent)
-        if jobs == 1
-        else side_by_side(planned, place, jobs, silent)
-    )
+    failed = one_by_one(planned, Place(store, threads=1), lambda _: silent)
     assert list(failed) == ["a-bad", "a-b"]
     assert "diverged" in failed["a-bad"]
     assert "level 1 of run 'a-bad', where it begins, is not there" in failed["a-b"]
     assert store["a"].levels == [0, 1]
     assert store["a-c"].levels == [0]
-
-
-def test_a_process_that_dies_is_a_failure_of_its_run(tmp_path: Path) -> None:
-    store = landscape.open(tmp_path / "s")
-    code = "import os\ndef task():\n    os._exit(9)\n"
-    (tmp_path / "my_task.py").write_text(code)
-    deadly = Variant("dead", {"task": f"{tmp_path / 'my_task.py'}:task"})
-    planned = plan(Experiment("a", TINY, (deadly,), BRANCHES))
-    failed = side_by_side(planned, Place(store), 2, silent)
-    assert list(failed) == ["a-dead"]
-    assert "its process ended with exit code 9; repeat the command" in failed["a-dead"]
-    assert store["a-reinit-1"].levels == [0]
-
-
-def test_warnings_and_failures_reach_the_report(tmp_path: Path) -> None:
-    store = landscape.open(tmp_path / "s")
-    heard: list[Report] = []
-    settings = {**TINY, "pruning_fraction": 0.9999}
-    side_by_side(plan(Experiment("a", settings)), Place(store), 2, heard.append)
-    assert any("will prune all of" in r.text for r in heard if r.what == "warning")
 
 
 def words(store: Path, *more: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 
 import numpy as np
@@ -50,7 +49,7 @@ def counts(mask: Mask) -> list[int]:
 def test_permuting_keeps_the_counts(density: float, seed: int, by_layer: bool) -> None:
     mask = random_mask(SPEC, PRUNABLE, density, seed=seed)
     before = mask.kept.copy()
-    ticket = permuted(mask, seed, by_layer=by_layer)
+    ticket = permuted(mask, seed, 1, by_layer=by_layer)
     assert ticket.kept_size == mask.kept_size
     assert ticket.prunable == PRUNABLE
     if by_layer:
@@ -63,10 +62,10 @@ def test_permuting_over_all_exchanges_the_layers_counts() -> None:
     kept = dense.kept.copy()
     kept[SPEC.slices["conv.weight"]] = False  # 90 of 110 weights gone, all of one layer
     mask = Mask(SPEC, PRUNABLE, kept)
-    found = {tuple(counts(permuted(mask, seed, by_layer=False))) for seed in range(20)}
+    found = {tuple(counts(permuted(mask, seed, 1, by_layer=False))) for seed in range(20)}
     assert len(found) > 3
     assert all(sum(pair) == 20 for pair in found)
-    assert counts(permuted(mask, 0, by_layer=True)) == [0, 20]
+    assert counts(permuted(mask, 0, 1, by_layer=True)) == [0, 20]
 
 
 def test_every_place_is_as_likely() -> None:
@@ -77,25 +76,28 @@ def test_every_place_is_as_likely() -> None:
     for by_layer in (True, False):
         times: Counter[int] = Counter()
         for seed in range(draws):
-            times.update(np.flatnonzero(permuted(mask, seed, by_layer=by_layer).layer(
+            times.update(np.flatnonzero(permuted(mask, seed, 1, by_layer=by_layer).layer(
                 "head.weight")).tolist())  # fmt: skip
         spread = (draws * 0.25 * 0.75) ** 0.5
         assert all(abs(times[place] - draws * 0.25) < 5 * spread for place in range(20))
 
 
-def test_a_permutation_is_a_function_of_the_seed() -> None:
+def test_a_permutation_is_a_function_of_the_seed_and_the_level() -> None:
     mask = random_mask(SPEC, PRUNABLE, 0.5)
     for by_layer in (True, False):
-        first, again, other = (permuted(mask, seed, by_layer=by_layer).kept for seed in (1, 1, 2))
+        first, again, other = (
+            permuted(mask, seed, 1, by_layer=by_layer).kept for seed in (1, 1, 2)
+        )
         np.testing.assert_array_equal(first, again)
         assert (first != other).any()
         assert (first != mask.kept).any()
+        assert (first != permuted(mask, 1, 2, by_layer=by_layer).kept).any()
 
 
 def test_layers_are_permuted_apart() -> None:
     spec = ParamSpec(("a", "b"), ((50,), (50,)))
     half = np.tile(np.arange(50) < 25, 2)
-    mask = permuted(Mask(spec, ("a", "b"), half), 0, by_layer=True)
+    mask = permuted(Mask(spec, ("a", "b"), half), 0, 1, by_layer=True)
     assert (mask.layer("a") != mask.layer("b")).any()
 
 
@@ -177,8 +179,16 @@ def test_what_does_not_fit_is_named(
 
 
 @pytest.mark.parametrize("by_layer", [True, False])
-def test_nested_masks_stay_nested(by_layer: bool) -> None:
-    """One seed is one permutation: random tickets of a run's levels are nested as its masks are."""
-    masks = [random_mask(SPEC, PRUNABLE, density) for density in (0.8, 0.5, 0.2)]
-    tickets = [permuted(mask, 0, by_layer=by_layer) for mask in masks]
-    assert all(after.is_within(before) for before, after in itertools.pairwise(tickets))
+def test_the_tickets_of_two_levels_are_independent(by_layer: bool) -> None:
+    """Of places that level 1 keeps, level 2 keeps no more than its density: hypergeometric."""
+    spec = ParamSpec(("a",), ((4000,),))
+    first, second = (random_mask(spec, ("a",), density) for density in (0.8, 0.4))
+    assert second.is_within(first)  # as masks of one run are
+    one, two = (
+        permuted(mask, 0, level, by_layer=by_layer) for level, mask in ((1, first), (2, second))
+    )
+    common = int((one.kept & two.kept).sum())
+    p, q = one.density, two.density
+    spread = (4000 * p * q * (1 - p) * (1 - q)) ** 0.5
+    assert abs(common - 4000 * p * q) < 4 * spread
+    assert not two.is_within(one)

@@ -337,6 +337,9 @@ def test_a_level_of_each_mode_starts_at_its_weights_bit_for_bit(retrain: str) ->
         expected, step = expected_start(retrain, ready, before, after)
         masked = Point(after.level.mask.apply(expected.theta), expected.buffers)
         assert point_bits(found) == point_bits(masked)
+        rewound = expected is after.origins["rewind"]
+        assert point_bits(after.level.points.get("ticket", masked)) == point_bits(masked)
+        assert ("ticket" in after.level.points) == (not rewound)
         assert tick.step == step == after.level.trace.column("step")[0]
         assert not [name for name in state if name.startswith("optimizer/")]
 
@@ -459,7 +462,7 @@ def test_trap_pruned_weights_move_in_a_mode_of_retraining(
         momenta = [v for k, v in state.items() if k.startswith("opt") and v.shape == pruned.shape]
         assert not any(momentum[pruned].any() for momentum in momenta)
     for level in levels:
-        assert {"final", "step-9", "step-20"} == set(level.points)
+        assert {"final", "step-9", "step-20"} == set(level.points) - {"ticket"}
         for point in level.points.values():
             assert not point.theta[~level.mask.kept].view(np.uint32).any()
 
@@ -593,8 +596,11 @@ def test_pruning_at_initialisation_leaves_the_largest_initial_weights() -> None:
             assert event.level.number == 0 or sizes[kept].min() >= sizes[~kept].max()
 
 
-def test_empty_layers_are_warned_of_by_name() -> None:
-    config = settings(pruning_fraction=1.0, pruning_fraction_output=1.0, levels=3, iterations=3)
+@pytest.mark.parametrize("scope", ["layer", "global"])
+def test_empty_layers_are_warned_of_by_name(scope: str) -> None:
+    config = settings(
+        pruning_fraction=1.0, pruning_fraction_output=1.0, levels=3, iterations=3, scope=scope
+    )
     ready, init = experiment(config)
     with pytest.warns(
         UserWarning, match=r"^level 1 prunes all of 'fc1.weight', 'fc2.weight'$"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -382,9 +383,25 @@ def test_a_layer_that_began_empty_is_not_emptied() -> None:
     assert emptied(harder, SMALL_KINDS, kept(dense(), {"a": 0, "b": 15, "c": 7})) == (1, "b")
 
 
-def test_where_layers_compete_nothing_is_foreseen() -> None:
-    config = by_density("one-shot", 1e-6, 2, scope="global")
-    assert emptied(config, SMALL_KINDS, dense()) is None
+@pytest.mark.parametrize("nested", [True, False])
+def test_where_layers_compete_fewer_weights_than_layers_are_foreseen(nested: bool) -> None:
+    shots = {n: by_density("one-shot", n / 62, 2, scope="global") for n in (2, 3)}
+    assert len(SMALL_KINDS) == 3
+    assert kept_counts(shots[2], SMALL_KINDS, dense(), 1) == 2
+    assert emptied(shots[2], SMALL_KINDS, dense()) == (1, None)
+    assert emptied(shots[3], SMALL_KINDS, dense()) is None
+    assert emptied(shots[2], SMALL_KINDS, kept(dense(), {"a": 0, "b": 15, "c": 7})) is None
+    falling = by_density("linear", 2 / 62, 4, scope="global", nested=nested)
+    assert emptied(falling, SMALL_KINDS, dense()) == (3, None)
+
+
+def test_where_layers_compete_fractions_are_foreseen() -> None:
+    config = RunConfig(scope="global", pruning_fraction=0.5, levels=20)
+    left, level = dense().prunable_size, 0
+    while left >= 3:
+        left, level = left - round(0.5 * left), level + 1
+    assert emptied(config, SMALL_KINDS, dense()) == (level, None)
+    assert emptied(replace(config, levels=level), SMALL_KINDS, dense()) is None
 
 
 def test_no_layer_of_lenet_is_emptied_in_its_protocol() -> None:
