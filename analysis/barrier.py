@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from landscape.analysis.grouping import SUCCESSIVE
+from landscape.analysis.barrier_error import Bounds, Sample, bounds
+from landscape.analysis.ends import aligned, distances, projected, repaired
+from landscape.analysis.grouping import ALL_PAIRS, SUCCESSIVE
+from landscape.analysis.heights import heights
 from landscape.analysis.landscape import Landscape
+from landscape.analysis.line import MEASURES, Line, moves, refined
 from landscape.analysis.pairs import pair_coordinates, require_same_spec
-from landscape.analysis.paths import grid, line
+from landscape.analysis.paths import grid
 from landscape.analysis.registry import Analysis
+from landscape.analysis.sampled_line import FIRST, Tolerance, sampled
+from landscape.analysis.work import AtOnce, Work
 from landscape.data_store.errors import UsageError
 from landscape.data_store.params import Array
 from landscape.data_store.records import Checkpoint
 from landscape.data_store.schemas.barrier import BARRIER, DEFINITIONS
 from landscape.data_store.settings import check, option
 
+UNSTABLE = 0.02
 _OK, _NOT_FINITE, _NOT_CONVERGED = 0, 1, 2
-_MOST_ROUNDS = 40
-_CURVES = ("loss", "loss_se", "error", "error_se")
+_REFINED = ("refined_alpha", "refined_loss", "refined_error")
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,31 @@ class BarrierSettings:
         "normalisation statistics between the ends",
         choices=("interpolate", "recompute", "first"),
     )
+    pairs: str = option(
+        "successive", "between which checkpoints", choices=("successive", "all"), groups=True
+    )
+    project: bool = option(
+        False, "stay in the subspace of the weights that both masks keep", since=(1, 1)
+    )
+    align: str = option(
+        "none",
+        "put the units of one network in the order that is most like the other's first",
+        choices=("none", "weights", "activations"),
+        since=(1, 1),
+    )
+    repair: bool = option(
+        False, "set the statistics of all units between the ends (REPAIR)", since=(1, 1)
+    )
+    tol: float | None = option(
+        None,
+        "evaluate only as many random examples and positions as make the 95 % half-width of "
+        "every barrier at most this, in nats per example or as a fraction",
+        above=0,
+        since=(1, 1),
+    )
+    seed: int = option(
+        0, "of the examples --tol takes, of intervals, of --align", min=0, since=(1, 1)
+    )
 
     def __post_init__(self) -> None:
         check(self)
@@ -48,157 +80,11 @@ class BarrierSettings:
             raise UsageError(
                 f"splits is {self.splits}; name one or more, each once, as in train,test"
             )
-
-
-@dataclass(frozen=True, eq=False)
-class Line:
-    """Loss and error along one line.
-
-    Parameters
-    ----------
-    alpha
-        Increasing positions (k,), 0 and 1 among them.
-    curves
-        Values (k,) of ``loss``, ``loss_se``, ``error`` and ``error_se``.
-    """
-
-    alpha: Array
-    curves: dict[str, Array]
-
-    @classmethod
-    def walk(cls, landscape: Landscape, ends: Array, alpha: Array, split: str) -> Line:
-        """Evaluate the line between the rows of `ends` (2, n) at `alpha`."""
-        rows = line(alpha)
-        if np.array_equal(ends[0], ends[1]):
-            rows[:] = 1.0, 0.0  # nothing moves, not even by rounding
-        answer = landscape.evaluate(ends, rows, split=split)
-        return cls(alpha, {name: getattr(answer, name) for name in _CURVES})
-
-    def with_points(self, other: Line) -> Line:
-        """The positions of both."""
-        alpha = np.concatenate([self.alpha, other.alpha])
-        order = np.argsort(alpha, kind="stable")
-        curves = {n: np.concatenate([self.curves[n], other.curves[n]])[order] for n in _CURVES}
-        return Line(alpha[order], curves)
-
-    def at(self, chosen: Array) -> Line:
-        """The positions that are `chosen` (booleans or indices)."""
-        return Line(self.alpha[chosen], {n: c[chosen] for n, c in self.curves.items()})
-
-    def reversed(self) -> Line:
-        """The line walked from its other end."""
-        return Line((1.0 - self.alpha)[::-1], {n: c[::-1] for n, c in self.curves.items()})
-
-
-def heights(alpha: Array, values: Array) -> Array:
-    """Height and position of the barrier by each definition: (4, 2), rows as `DEFINITIONS`.
-
-    With E the values, E_a and E_b those at the ends, and maxima over the positions:
-
-    - ``lmc``: ``max E - (E_a + E_b) / 2`` (Frankle et al. 2020, error barrier height);
-    - ``deviation``: ``max [E - ((1 - alpha) E_a + alpha E_b)]``;
-    - ``over_max``: ``max E - max(E_a, E_b)``, the strictest sense of "no hump";
-    - ``increase``: ``max E - min(E_a, E_b)``, the maximal increase on the path. Maene et al.
-      (2021) name it without a reference; ours is the lower end, so that it does not depend
-      on the direction.
-
-    None is negative. The position is the smallest at which the maximum is reached. All are
-    NaN if any value is.
-
-    >>> heights(np.array([0.0, 0.5, 1.0]), np.array([1.0, 4.0, 2.0]))[:, 0]
-    array([2.5, 2.5, 2. , 3. ])
-    """
-    if not np.isfinite(values).all():
-        return np.full((len(DEFINITIONS), 2), np.nan)
-    first, last, top = values[0], values[-1], values.max()
-    above = values - _chord(alpha, values)
-    peak, bump = alpha[values.argmax()], alpha[above.argmax()]
-    return np.array(
-        [
-            [top - (first + last) / 2, peak],
-            [above.max(), bump],
-            [top - max(first, last), peak],
-            [top - min(first, last), peak],
-        ]
-    )
-
-
-def _chord(alpha: Array, values: Array) -> Array:
-    """The straight line between the end values; rounding never takes it beyond them."""
-    first, last = values[0], values[-1]
-    chord: Array = (1.0 - alpha) * first + alpha * last
-    return np.clip(chord, min(first, last), max(first, last))
-
-
-def refined(
-    landscape: Landscape, ends: Array, coarse: Line, split: str, tolerance: float
-) -> tuple[Line, bool]:
-    """The line with points added around its maxima, and whether these came to rest.
-
-    Each round halves the two intervals beside the maxima of E and of its deviation from the
-    chord, for loss and error. It ends when two rounds in a row raised none of them by
-    `tolerance` or more and no parabola through a maximum and its neighbours rises by as much
-    above it. For steps, which no parabola fits, it ends after as many such rounds as the
-    highest possible parabola needs. Maxima between the coarse points that are lower than
-    their neighbourhood are not seen: refinement sharpens, it does not search.
-
-    Cost: one to eight evaluations a round, seldom more than ten rounds.
-    """
-    fine, quiet = coarse, 0
-    height = max(float(np.ptp(curve)) for curve in _targets(coarse))
-    patience = 2 + math.ceil(max(0.0, math.log(height / tolerance, 4))) if height else 2
-    for _ in range(_MOST_ROUNDS):
-        before = _tops(fine)
-        beside = _between(fine)
-        if not len(beside):
-            return fine, True
-        fine = fine.with_points(Line.walk(landscape, ends, beside, split))
-        after = _tops(fine)
-        if not np.isfinite(after).all():
-            return fine, False
-        quiet = quiet + 1 if (after - before).max() < tolerance else 0
-        if quiet == patience or (quiet >= 2 and _excess(fine) < tolerance):
-            return fine, True
-    return fine, False
-
-
-def _targets(walked: Line) -> list[Array]:
-    """The curves whose maxima are refined: loss and error, plain and above their chords."""
-    known = [walked.curves[n] for n in ("loss", "error") if not np.isnan(walked.curves[n]).all()]
-    return [curve for c in known for curve in (c, c - _chord(walked.alpha, c))]
-
-
-def _tops(walked: Line) -> Array:
-    """The maximum of every target."""
-    return np.array([curve.max() for curve in _targets(walked)])
-
-
-def _excess(walked: Line) -> float:
-    """How far a parabola through a target's maximum and its neighbours rises above it."""
-    most = 0.0
-    for curve in _targets(walked):
-        middle = min(max(int(curve.argmax()), 1), len(curve) - 2)
-        around = slice(middle - 1, middle + 2)
-        at, value = walked.alpha[around] - walked.alpha[middle], curve[around]
-        slopes = np.diff(value) / np.diff(at)
-        bend = (slopes[1] - slopes[0]) / (at[2] - at[0])
-        if bend < 0:
-            slope = slopes[0] - bend * at[0]
-            top = min(max(-slope / (2 * bend), at[0]), at[2])
-            most = max(most, value[1] + slope * top + bend * top**2 - curve.max())
-    return most
-
-
-def _between(walked: Line) -> Array:
-    """The midpoints of the intervals beside every target's maximum."""
-    alpha = walked.alpha
-    middles = set()
-    for curve in _targets(walked):
-        peak = int(curve.argmax())
-        for left in (peak - 1, peak):
-            if 0 <= left < len(alpha) - 1:
-                middles.add((alpha[left] + alpha[left + 1]) / 2)
-    return np.array(sorted(middles.difference(alpha.tolist())))
+        if self.refine and self.tol is not None:
+            raise UsageError(
+                f"refine adds positions and tol ({self.tol:g}) leaves some out; give one of them, "
+                "or more points with tol"
+            )
 
 
 def barrier(
@@ -206,91 +92,219 @@ def barrier(
     b: Checkpoint,
     landscape: Landscape,
     settings: BarrierSettings | None = None,
+    work: Work | None = None,
 ) -> xr.Dataset:
     """Loss, error and barriers on the line from `a` to `b`; schema ``barrier``.
 
-    ``theta(alpha) = (1 - alpha) theta_a + alpha theta_b``, evaluated on whole splits. The
-    ends are the checkpoints' own losses exactly. Exchanging `a` and `b` gives the same
-    numbers, bit for bit, mirrored in alpha (but under ``bn=first``, which asks otherwise).
+    ``theta(alpha) = (1 - alpha) theta_a + alpha theta_b``, evaluated on whole splits, or with
+    ``tol`` on as much of them as `sampled` needs. Checkpoints of different density are joined as
+    the dense tensors they are; with ``project`` both are first set to 0 outside the weights that
+    both masks keep (`projected`). With ``align`` the units of one end are first put in the order
+    of the other's; with ``repair`` the statistics of the units between them are set.
 
-    A line with a non-finite loss has NaN barriers and status 1; one whose refinement did
-    not come to rest has status 2.
+    The ends are the checkpoints' own losses exactly, whole splits provided and nothing projected.
+    Exchanging `a` and `b` gives the same numbers, bit for bit, mirrored in alpha (but under
+    ``bn=first``, which asks otherwise).
 
-    Raises `LandscapeError` if the checkpoints are of different architectures.
+    Parameters
+    ----------
+    a, b
+        Checkpoints of one network.
+    landscape
+        Asked for the losses of examples on the line.
+    settings
+        The options.
+    work
+        Computes one block per split.
 
-    Cost: ``points`` evaluations per split, and those of `refined`.
-    Source: Frankle et al. (2020), section 2, for the protocol; `heights` for definitions.
+    Returns
+    -------
+    xarray.Dataset
+        The schema ``barrier`` with one pair. `heights` has the definitions, `bounds` what
+        ``*_barrier_se``, ``*_barrier_low`` and ``*_barrier_high`` are: how well the examples used
+        tell the barrier of the population they are drawn from, also where they are all examples
+        of the split. ``*_barrier_split_low`` and ``_high``, with ``tol``, are about the whole
+        split. `stability` is ``stable``; `distances` are those of the ends of the line.
+
+        A line with a non-finite loss has NaN barriers and status 1; one whose refinement did
+        not come to rest has status 2.
+
+    Raises
+    ------
+    LandscapeError
+        If the checkpoints are of different architectures.
+    UsageError
+        If the landscape cannot align or repair.
+
+    Notes
+    -----
+    Cost: ``points`` evaluations per split, and those of `refined`; with ``tol`` those of
+    `sampled`. 16 bytes of memory per position and example.
+    Source: Frankle et al. (2020), section 2, for the protocol and the rule of 2 %.
     """
-    settings = settings or BarrierSettings()
+    settings, work = settings or BarrierSettings(), work or AtOnce()
     require_same_spec(a, b)
     swap = settings.bn != "first" and b.digest < a.digest
-    ends = np.stack([b.point, a.point] if swap else [a.point, b.point])
+    first, second = (b, a) if swap else (a, b)
+    if settings.align != "none":
+        second = aligned(landscape, first, second, settings.align, settings.seed)
+    if settings.project:
+        first, second = projected(first, second)
+    if settings.repair:
+        landscape = repaired(landscape, first, second)
+    ends = np.stack([first.point, second.point])
+    work.expect(len(settings.splits))
+    measured = _measured if settings.tol is None else _sampled
+    columns = [
+        work.block(split, partial(measured, landscape, ends, split, settings, swap))
+        for split in settings.splits
+    ]
+    return _dataset(a, b, settings, columns, distances(first, second))
+
+
+def stability(low: float, high: float) -> float:
+    """1 if the pair is stable, 0 if not, NaN if the interval of its error barrier leaves it open.
+
+    Stable means an error barrier (``lmc``) below 2 %, where both ends are copies trained from one
+    point with different SGD noise and the line has 30 evenly spaced positions: Frankle et al.
+    (2020), section 2, whose word for this barrier is instability.
+
+    >>> stability(0.003, 0.011), stability(0.19, 0.23), stability(0.015, 0.024)
+    (1.0, 0.0, nan)
+    """
+    if high < UNSTABLE:
+        return 1.0
+    return 0.0 if low >= UNSTABLE else math.nan
+
+
+def _measured(
+    landscape: Landscape, ends: Array, split: str, settings: BarrierSettings, swap: bool
+) -> dict[str, Array]:
+    """The numbers of one split on all its examples."""
     alpha = grid(settings.points)
-    columns: list[dict[str, Any]] = []
-    for split in settings.splits:
-        coarse = Line.walk(landscape, ends, alpha, split)
-        finite = bool(np.isfinite(coarse.curves["loss"]).all())
-        fine, at_rest = coarse, True
-        if settings.refine and finite:
-            fine, at_rest = refined(landscape, ends, coarse, split, settings.tolerance)
-        status = _NOT_FINITE if not np.isfinite(fine.curves["loss"]).all() else _OK
-        columns.append(_column(fine, alpha, swap, status if at_rest or status else _NOT_CONVERGED))
-    return _dataset(a, b, settings, alpha, columns)
-
-
-def _column(fine: Line, alpha: Array, swap: bool, status: int) -> dict[str, Any]:
-    """The numbers of one split."""
-    column: dict[str, Any] = {"status": status}
-    for measure in ("loss", "error"):
-        found = heights(fine.alpha, fine.curves[measure])
-        column[f"{measure}_barrier"] = found[:, 0]
-        column[f"{measure}_alpha_at_max"] = 1.0 - found[:, 1] if swap else found[:, 1]
+    coarse = Line.walk(landscape, ends, alpha, split)
+    fine, at_rest = coarse, True
+    if settings.refine and np.isfinite(coarse.curves["loss"]).all():
+        fine, at_rest = refined(landscape, ends, coarse, split, settings.tolerance)
+    column: dict[str, Any] = {"status": _status(fine, at_rest), "examples": fine.examples}
+    column |= _heights(fine, swap)
+    for measure, values in fine.measures.items():
+        sample = Sample(None, measure == "error" and moves(ends), seed=settings.seed)
+        column |= _limits(measure, bounds(fine.alpha, values, sample))
     walked = fine.reversed() if swap else fine
     on_grid = np.isin(walked.alpha, alpha)
-    column |= walked.at(on_grid).curves
     added = walked.at(~on_grid)
-    return column | {
+    column |= walked.at(on_grid).curves
+    column |= {
         "refined_alpha": added.alpha,
         "refined_loss": added.curves["loss"],
         "refined_error": added.curves["error"],
     }
+    return _with_verdict(column)
+
+
+def _sampled(
+    landscape: Landscape, ends: Array, split: str, settings: BarrierSettings, swap: bool
+) -> dict[str, Array]:
+    """The numbers of one split on as many of its examples as the tolerance needs."""
+    assert settings.tol is not None
+    tolerance = Tolerance(settings.tol, settings.seed)
+    found = sampled(landscape, ends, grid(settings.points), split, tolerance)
+    direction = slice(None, None, -1 if swap else 1)
+    column: dict[str, Any] = {
+        "status": _status(found.line),
+        "examples": found.line.examples,
+        "examples_at": found.examples[direction],
+        "sampling_status": found.line.examples == landscape.examples(split),
+        **_heights(found.line, swap),
+        **{name: values[direction] for name, values in found.curves.items()},
+    }
+    for measure in MEASURES:
+        column |= _limits(measure, found.population[measure])
+        column[f"{measure}_barrier_split_low"] = found.split[measure].low
+        column[f"{measure}_barrier_split_high"] = found.split[measure].high
+    return _with_verdict(column)
+
+
+def _status(walked: Line, at_rest: bool = True) -> int:
+    """What the numbers of a line are worth."""
+    if not np.isfinite(walked.curves["loss"]).all():
+        return _NOT_FINITE
+    return _OK if at_rest else _NOT_CONVERGED
+
+
+def _heights(walked: Line, swap: bool) -> dict[str, Array]:
+    """Barriers and their positions, both measures."""
+    column = {}
+    for measure in MEASURES:
+        found = heights(walked.alpha, walked.curves[measure])
+        column[f"{measure}_barrier"] = found[:, 0]
+        column[f"{measure}_alpha_at_max"] = 1.0 - found[:, 1] if swap else found[:, 1]
+    return column
+
+
+def _limits(measure: str, known: Bounds) -> dict[str, Array]:
+    """Standard error and interval of one measure's barriers."""
+    name = f"{measure}_barrier"
+    return {f"{name}_se": known.se, f"{name}_low": known.low, f"{name}_high": known.high}
+
+
+def _with_verdict(column: Mapping[str, Any]) -> dict[str, Array]:
+    """The numbers of a split with what they say about stability."""
+    limits = (float(column[f"error_barrier_{side}"][0]) for side in ("low", "high"))
+    whole = {**column, "stable": stability(*limits)}
+    return {name: np.asarray(values) for name, values in whole.items()}
 
 
 def _dataset(
     a: Checkpoint,
     b: Checkpoint,
     settings: BarrierSettings,
-    alpha: Array,
-    columns: Sequence[dict[str, Any]],
+    columns: Sequence[dict[str, Array]],
+    apart: Mapping[str, float],
 ) -> xr.Dataset:
     """The labelled result of one pair."""
     coords: dict[str, Any] = {
         **pair_coordinates(a, b),
         "split": list(settings.splits),
-        "alpha": alpha,
+        "alpha": grid(settings.points),
         "definition": list(DEFINITIONS),
     }
-    names = [n for n in columns[0] if not n.startswith("refined_")]
     if settings.refine:
         longest = max(len(column["refined_alpha"]) for column in columns)
         coords["refinement"] = np.arange(longest)
-        for column in columns:
-            for name in ("refined_alpha", "refined_loss", "refined_error"):
-                padding = np.full(longest - len(column[name]), np.nan)
-                column[name] = np.concatenate([column[name], padding])
-        names += ["refined_alpha", "refined_loss", "refined_error"]
+        columns = [_padded(column, longest) for column in columns]
+    names = [name for name in columns[0] if settings.refine or name not in _REFINED]
     variables = {name: np.array([column[name] for column in columns])[None] for name in names}
-    apart = b.theta.astype(np.float64) - a.theta.astype(np.float64)
-    return BARRIER.build(coords, {**variables, "distance": [float(np.linalg.norm(apart))]})
+    return BARRIER.build(coords, variables | {name: [value] for name, value in apart.items()})
+
+
+def _padded(column: dict[str, Array], length: int) -> dict[str, Array]:
+    """A column with its added points filled up with NaN."""
+    missing = (0, length - len(column["refined_alpha"]))
+    return column | {
+        name: np.pad(column[name], missing, constant_values=np.nan) for name in _REFINED
+    }
+
+
+def _cost(settings: BarrierSettings, examples: Mapping[str, int], _checkpoints: int) -> float:
+    """About how many forward passes of an example a pair takes."""
+    passes = 0.0
+    for split in settings.splits:
+        whole = examples.get(split, 0)
+        first = whole if settings.tol is None else min(FIRST, whole)
+        passes += settings.points * first + (whole - first)
+    return passes
 
 
 ANALYSIS = Analysis(
     schema=BARRIER,
     settings=BarrierSettings,
-    compute=lambda points, settings, landscape, _work: barrier(
-        points[0], points[1], landscape, settings
+    compute=lambda points, settings, landscape, work: barrier(
+        points[0], points[1], landscape, settings, work
     ),
-    grouping=lambda _settings: SUCCESSIVE,
+    grouping=lambda settings: ALL_PAIRS if settings.pairs == "all" else SUCCESSIVE,
+    cost=_cost,
     uses_loss=True,
     measures=("loss_barrier", "error_barrier"),
 )

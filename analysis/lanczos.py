@@ -78,7 +78,8 @@ class Krylov:
         """``g(H) z`` as ``||z|| V^T g(T) e_1``: (m, n), exact for g of degree below k."""
         values, vectors = self.eigen
         small = np.einsum("mij,mj,mj->mi", vectors, function(values), vectors[:, 0, :])
-        return np.matmul((self.norms[:, None] * small)[:, None, :], self.basis)[:, 0]
+        combined: Array = np.matmul((self.norms[:, None] * small)[:, None, :], self.basis)[:, 0]
+        return combined
 
     def shortened(self, steps: int) -> Krylov:
         """What the first `steps` products gave."""
@@ -87,7 +88,7 @@ class Krylov:
         )
 
 
-def krylov(product: Product, starts: Array, steps: int) -> Krylov:
+def krylov(product: Product, starts: Array, steps: int, apart: Array | None = None) -> Krylov:
     """Krylov spaces of up to `steps` dimensions from each row of `starts`, reorthogonalised.
 
     Parameters
@@ -99,6 +100,10 @@ def krylov(product: Product, starts: Array, steps: int) -> Krylov:
     steps
         Dimensions k. A space that is invariant sooner is shorter: its T is filled up with
         entries that have no weight.
+    apart
+        Orthonormal rows (r, n) to stay orthogonal to, as `starts` are: the spaces are then those
+        of ``Pi H Pi`` with ``Pi = I - apart^T apart``. Projecting the products alone would not
+        do: what rounding leaves there grows from step to step.
 
     Returns
     -------
@@ -126,6 +131,8 @@ def krylov(product: Product, starts: Array, steps: int) -> Krylov:
         if step + 1 == steps:
             break
         for _ in range(2):
+            if apart is not None:
+                image = image - (image @ apart.T) @ apart
             along = np.matmul(basis[:, : step + 1], image[:, :, None])
             image = image - np.matmul(along[:, None, :, 0], basis[:, : step + 1])[:, 0]
         length = np.linalg.norm(image, axis=1)

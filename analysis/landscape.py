@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from landscape.data_store.params import Array
+from landscape.data_store.records import Checkpoint
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,5 +94,30 @@ class Landscape(Protocol):
 
         Buffers are held fixed: entries of `vectors` there are not looked at, and those of the
         answer are 0.
+        """
+        ...
+
+
+@runtime_checkable
+class Alignable(Protocol):
+    """A landscape of a network whose hidden units can be put in another order."""
+
+    def aligned(self, a: Checkpoint, b: Checkpoint, how: str, seed: int) -> Checkpoint:
+        """`b` with its units (weights, mask and buffers) in the order that is most like `a`.
+
+        The same function. `how` is ``weights`` or ``activations``: what is compared.
+        """
+        ...
+
+
+@runtime_checkable
+class Repairable(Protocol):
+    """A landscape of a network whose units' statistics can be set between two networks."""
+
+    def repaired(self, a: Checkpoint, b: Checkpoint) -> Landscape:
+        """This landscape, but at ``(1 - alpha) a + alpha b`` every unit's mean and deviation over
+        the training data are interpolated between those it has at the ends.
+
+        Anchors are those of `a` and `b`, in this order. REPAIR: Jordan et al. (2023).
         """
         ...

@@ -20,6 +20,20 @@ def line(alpha: Array) -> Array:
     return np.stack([1.0 - alpha, alpha], axis=1)
 
 
+def bezier(t: Array) -> Array:
+    """Coefficients (k, 3) of a quadratic Bézier curve over start, control point and end.
+
+    ``theta(t) = (1 - t)^2 a + 2 t (1 - t) c + t^2 b``; rows at 0 and 1 are exactly the ends. With
+    c half way between them it is the straight line.
+
+    >>> bezier(np.array([0.0, 0.5, 1.0]))
+    array([[1.  , 0.  , 0.  ],
+           [0.25, 0.5 , 0.25],
+           [0.  , 0.  , 1.  ]])
+    """
+    return np.stack([(1.0 - t) ** 2, 2.0 * (t * (1.0 - t)), t**2], axis=1)
+
+
 def grid(points: int) -> Array:
     """`points` evenly spaced positions from 0 to 1, both included, symmetric bit for bit.
 

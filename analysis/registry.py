@@ -84,7 +84,7 @@ ANALYSES: Table[Analysis] = Table(
         ),
         "curvature": Entry(
             "landscape.analysis.curvature:ANALYSIS",
-            "Measure the Hessian within the mask: its largest eigenvalues, trace and spectral density.",
+            "Measure the Hessian within the mask: extreme eigenvalues, trace, spectral density.",
             "Ghorbani et al. (2019), An investigation into neural net optimization via Hessian "
             "eigenvalue density",
         ),

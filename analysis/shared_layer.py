@@ -126,17 +126,19 @@ def first_affine_layer(
     need_gain
         Whether a layer too narrow to be worth it is passed over.
     """
+    calls = _calls(model, inputs)
+    if not calls:
+        return None
+    name, layer = calls[0][0], model.get_submodule(calls[0][0])
+    own = _own_tensors(name, layer, places)
+    if own is None or (need_gain and _fan_in(layer) < _SMALLEST_FAN_IN):
+        return None
     before = theta.clone()
-    other = before + 0.1 * torch.sin(torch.arange(len(theta), device=theta.device))
+    other = torch.arange(len(theta), dtype=theta.dtype, device=theta.device)
+    other.sin_().mul_(0.1).add_(before)
     try:
-        calls = _calls(model, inputs)
         theta.copy_(other)
-        again = _calls(model, inputs)
-        if not calls or not _same_input(calls, again):
-            return None
-        name, layer = calls[0][0], model.get_submodule(calls[0][0])
-        own = _own_tensors(name, layer, places)
-        if own is None or (need_gain and _fan_in(layer) < _SMALLEST_FAN_IN):
+        if not _same_input(calls, _calls(model, inputs)):
             return None
         shared = SharedLayer(layer, own)
         return shared if _agrees(shared, model, theta, places, (before, other), inputs) else None
@@ -145,11 +147,14 @@ def first_affine_layer(
 
 
 def _calls(model: nn.Module, inputs: Tensor) -> list[tuple[str, Tensor | None]]:
-    """Names and inputs of the modules with tensors of their own, in the order they are called."""
+    """Names of the modules with tensors of their own, in the order they are called.
+
+    With the first comes its input, if it is a lone tensor.
+    """
     calls: list[tuple[str, Tensor | None]] = []
 
     def note(name: str, args: tuple[object, ...]) -> None:
-        lone = args[0] if len(args) == 1 else None
+        lone = args[0] if len(args) == 1 and not calls else None
         calls.append((name, lone.clone() if isinstance(lone, Tensor) else None))
 
     with contextlib.ExitStack() as hooks:

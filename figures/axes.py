@@ -29,11 +29,11 @@ def density_axis(ax: Axes, percent: ArrayLike) -> None:
     """
     named, unnamed = ladder_ticks(percent)
     ax.set_xscale("log", nonpositive="mask")
-    ax.xaxis.set_inverted(True)
     ends = np.array([(value, 0.0) for value in named])
     if len(ends):
         ax.update_datalim(ends, updatey=False)
     ax.autoscale_view(scaley=False)
+    ax.xaxis.set_inverted(True)
     ax.set_xticks(named, [percent_text(value) for value in named])
     ax.set_xticks(unnamed, minor=True)
     ax.xaxis.set_minor_formatter(NullFormatter())

@@ -73,10 +73,10 @@ def plot_sublevel(
     x = 100 * one["density_b"].values if by_density else np.arange(one.sizes["transition"])
     factor = _factor(one)
     _plot_lines(ax, one, x, subject, by_density)
-    say_if_empty(ax)
     edge = one["threshold"] if subject == "points" else one["epsilon"]
     order = np.argsort(-x, kind="stable") if by_density else np.arange(len(x))
     ax.plot(x[order], factor * edge.values[order], color="0.6", linewidth=0.8, zorder=0.9)
+    say_if_empty(ax)
     if subject == "points" and np.nanmin(_values(one, subject).values, initial=np.inf) > 0:
         ax.set_yscale("log")
     if by_density:

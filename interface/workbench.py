@@ -196,6 +196,7 @@ class _Questions:
         examples = {name: len(split.inputs) for name, split in self._landscape.splits.items()}
         record["data"] = question["data"] | {"examples": examples}
         record["batch_size"] = self._landscape.batch_size
+        record["layout"] = self._landscape.layout
         return record | provenance(self._landscape.device)
 
 

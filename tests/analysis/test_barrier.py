@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import nn
 
-from landscape.analysis.barrier import ANALYSIS, BarrierSettings, Line, barrier, heights
+from landscape.analysis.barrier import ANALYSIS, BarrierSettings, barrier, stability
+from landscape.analysis.barrier_error import Sample, bounds
 from landscape.analysis.evaluator import Evaluator
-from landscape.analysis.landscape import Evaluation
+from landscape.analysis.landscape import Examples
 from landscape.analysis.paths import grid
+from landscape.analysis.work import AtOnce
 from landscape.data_store.errors import LandscapeError, UsageError
 from landscape.data_store.mask import Mask
 from landscape.data_store.params import ParamSpec
@@ -25,9 +25,15 @@ from landscape.data_store.results import load_result, save_result
 from landscape.data_store.schemas.barrier import BARRIER, DEFINITIONS
 from landscape.training.models import buffer_values, parameter_spec
 from landscape.training.task import cross_entropy
+from tests.support.examples import OnExamples, made_up
+from tests.support.heights import naive_heights
 from tests.support.landscapes import ClosedForm, at, double_well, quadratic
 
 ONE = {"splits": ("train",)}
+OF_TOL = {"sampling_status", "examples_at"} | {
+    f"{measure}_barrier_split_{side}" for measure in ("loss", "error") for side in ("low", "high")
+}
+OF_REFINEMENT = {"refinement", "refined_alpha", "refined_loss", "refined_error"}
 
 
 def asked(landscape, a, b, **settings) -> xr.Dataset:
@@ -56,9 +62,9 @@ class BySplit:
     splits: dict[str, ClosedForm]
     asked: list[int] = field(default_factory=list)
 
-    def evaluate(self, anchors, coefficients, *, split) -> Evaluation:
+    def per_example(self, anchors, coefficients, *, split, places=None) -> Examples:
         self.asked.append(len(coefficients))
-        return self.splits[split].evaluate(anchors, coefficients, split=split)
+        return self.splits[split].per_example(anchors, coefficients, split=split)
 
 
 def test_a_convex_bowl_has_no_hump():
@@ -122,70 +128,6 @@ def test_loss_and_error_are_measured_apart():
     assert ds.error.values.ravel().tolist() == [0.125, 0.125, 0.5, 0.125, 0.125]
     assert found(ds, "error") == dict.fromkeys(DEFINITIONS, 0.375)
     assert found(ds) == dict.fromkeys(DEFINITIONS, 1.0)
-
-
-def naive_heights(alpha, values):
-    """Section by section as the definitions are written, without arrays."""
-    first, last = values[0], values[-1]
-    tops: dict[str, tuple[float, float]] = {}
-    for definition in DEFINITIONS:
-        best = None
-        for a, value in zip(alpha, values, strict=True):
-            reference = {
-                "lmc": (first + last) / 2,
-                "deviation": (1 - a) * first + a * last,
-                "over_max": max(first, last),
-                "increase": min(first, last),
-            }[definition]
-            if best is None or value - reference > best[0]:
-                best = (value - reference, a)
-        tops[definition] = best
-    return [list(tops[d]) for d in DEFINITIONS]
-
-
-CURVES = st.lists(st.floats(-1e3, 1e3, allow_subnormal=False), min_size=2, max_size=40)
-
-
-@given(CURVES)
-def test_heights_are_the_four_formulas(values):
-    alpha = grid(len(values))
-    got = heights(alpha, np.array(values))
-    want = np.array(naive_heights(alpha.tolist(), values))
-    np.testing.assert_allclose(got[:, 0], want[:, 0], rtol=0, atol=1e-11)
-    np.testing.assert_array_equal(got[[0, 2, 3], 1], alpha[np.argmax(values)])
-    at_bump = alpha.tolist().index(got[1, 1])
-    chord = (1 - alpha[at_bump]) * values[0] + alpha[at_bump] * values[-1]
-    assert values[at_bump] - chord == pytest.approx(want[1, 0], abs=1e-11)
-
-
-@given(CURVES)
-def test_heights_are_ordered_and_never_negative(values):
-    lmc, deviation, over_max, increase = heights(grid(len(values)), np.array(values))[:, 0]
-    assert 0 <= over_max <= lmc <= increase
-    assert deviation >= 0
-    assert over_max - 1e-9 <= deviation <= increase + 1e-9
-    if values[0] == values[-1]:
-        assert over_max == lmc == increase == pytest.approx(deviation, abs=1e-9)
-
-
-@given(CURVES)
-def test_heights_do_not_depend_on_the_direction(values):
-    alpha = grid(len(values))
-    forth, back = (heights(alpha, np.array(v))[:, 0] for v in (values, values[::-1]))
-    np.testing.assert_array_equal(forth[[0, 2, 3]], back[[0, 2, 3]])
-    assert forth[1] == pytest.approx(back[1], abs=1e-11)
-
-
-@given(CURVES, st.floats(-1e3, 1e3))
-def test_heights_do_not_depend_on_the_level(values, level):
-    alpha = grid(len(values))
-    low, high = (heights(alpha, np.array(values) + by)[:, 0] for by in (0, level))
-    np.testing.assert_allclose(low, high, atol=1e-9)
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_one_unknown_value_makes_all_heights_unknown(bad):
-    assert np.isnan(heights(grid(4), np.array([0.0, bad, 1.0, 2.0]))).all()
 
 
 @pytest.mark.parametrize("points", [3, 4, 25, 101])
@@ -257,10 +199,10 @@ def test_between_equal_checkpoints_all_is_exactly_zero(refine):
 def assert_mirrored(forth: xr.Dataset, back: xr.Dataset) -> None:
     """Two results are each other's mirror image, bit for bit."""
     assert set(forth.variables) == set(back.variables)
-    for name in ("loss", "loss_se", "error", "error_se"):
-        assert forth[name].values.tobytes() == back[name].values[..., ::-1].tobytes()
-    for name in ("loss_barrier", "error_barrier", "distance", "status"):
-        assert forth[name].values.tobytes() == back[name].values.tobytes()
+    turned = {"loss_alpha_at_max", "error_alpha_at_max"} | OF_REFINEMENT
+    for name in set(forth.data_vars) - turned:
+        direction = -1 if "alpha" in forth[name].dims else 1
+        assert forth[name].values.tobytes() == back[name].values[..., ::direction].tobytes(), name
     for name in ("loss_alpha_at_max", "error_alpha_at_max"):
         assert mirrored(forth[name].values, back[name].values)
     for split in range(forth.sizes["split"] if "refinement" in forth.dims else 0):
@@ -310,9 +252,12 @@ def test_the_ends_are_the_checkpoints_own_losses():
     ds = asked(landscape, a, b, splits=("train", "test"))
     for split in ("train", "test"):
         for end, alpha in ((a, 0.0), (b, 1.0)):
-            own = landscape.evaluate(end.point[None], np.ones((1, 1)), split=split)
-            assert ds.loss.sel(split=split, alpha=alpha).item() == own.loss[0]
-            assert ds.error.sel(split=split, alpha=alpha).item() == own.error[0]
+            lone = end.point[None], np.ones((1, 1))
+            own = landscape.per_example(*lone, split=split)
+            assert ds.loss.sel(split=split, alpha=alpha).item() == own.loss.mean()
+            assert ds.error.sel(split=split, alpha=alpha).item() == own.error.mean()
+            mean = landscape.evaluate(*lone, split=split).loss[0]
+            assert ds.loss.sel(split=split, alpha=alpha).item() == pytest.approx(mean, rel=1e-15)
 
 
 def test_first_means_the_first_in_either_direction():
@@ -320,10 +265,10 @@ def test_first_means_the_first_in_either_direction():
     landscape = network_landscape(module, "first")
     for a, b in ((near(module, 0), near(module, 1)), (near(module, 1), near(module, 0))):
         ds = asked(landscape, a, b, bn="first")
-        own = landscape.evaluate(a.point[None], np.ones((1, 1)), split="train").loss[0]
+        own = landscape.per_example(a.point[None], np.ones((1, 1)), split="train").loss.mean()
         assert ds.loss.sel(alpha=0.0).item() == own
-        other = landscape.evaluate(b.point[None], np.ones((1, 1)), split="train").loss[0]
-        assert ds.loss.sel(alpha=1.0).item() != other
+        other = landscape.per_example(b.point[None], np.ones((1, 1)), split="train").loss.mean()
+        assert ds.loss.sel(alpha=1.0).item() != pytest.approx(other, rel=1e-6)
 
 
 @pytest.mark.parametrize("tolerance", [1e-2, 1e-4, 1e-8])
@@ -463,7 +408,7 @@ def test_a_result_follows_its_schema(refine):
     ds = asked(double_well(1.0), at(-1.0, address="a.pt"), at(1.0, address="b.pt"), refine=refine)
     BARRIER.validate(ds)
     wanted = {**BARRIER.coordinates, **BARRIER.variables}
-    assert set(ds.variables) == {n for n, v in wanted.items() if refine or not v.optional}
+    assert set(wanted) - set(ds.variables) == OF_TOL | (set() if refine else OF_REFINEMENT)
     for name, variable in ds.variables.items():
         assert variable.attrs["units"] == wanted[str(name)].units
         assert variable.attrs["long_name"]
@@ -500,6 +445,10 @@ def test_settings_that_are_refused():
         ({"points": 2}, "points is 2; it must be at least 3"),
         ({"points": 25.0}, "points is 25.0; it must be a whole number"),
         ({"tolerance": 0.0}, "tolerance is 0.0; it must be above 0"),
+        ({"tol": 0.0}, "tol is 0.0; it must be above 0"),
+        ({"tol": 0.1, "refine": True}, r"refine adds positions and tol \(0.1\) leaves some out"),
+        ({"pairs": "al"}, "unknown pairs 'al'; did you mean 'all'"),
+        ({"align": "weight"}, "unknown align 'weight'; did you mean 'weights'"),
         ({"bn": "frist"}, "unknown bn 'frist'; did you mean 'first'"),
         ({"splits": ()}, r"splits is \(\); name one or more, each once, as in train,test"),
         ({"splits": ("test", "test")}, r"splits is \('test', 'test'\); name one or more, each"),
@@ -512,14 +461,198 @@ def test_settings_have_defaults():
     default = barrier(at(-1.0), at(1.0), double_well(1.0))
     assert default.sizes == {"pair": 1, "split": 2, "alpha": 25, "definition": 4}
     assert default.split.values.tolist() == ["train", "test"]
-    entry = ANALYSIS.compute([at(-1.0), at(1.0)], BarrierSettings(), double_well(1.0))
+    entry = ANALYSIS.compute([at(-1.0), at(1.0)], BarrierSettings(), double_well(1.0), AtOnce())
     xr.testing.assert_identical(entry, default)
 
 
-def test_a_line_walked_from_its_other_end():
-    curves = {n: np.array([1.0, 2.0, 4.0]) for n in ("loss", "loss_se", "error", "error_se")}
-    forth = Line(np.array([0.0, 0.25, 1.0]), curves)
-    back = forth.reversed()
-    assert back.alpha.tolist() == [0.0, 0.75, 1.0]
-    assert back.curves["loss"].tolist() == [4.0, 2.0, 1.0]
-    assert forth.with_points(forth.at(np.array([1]))).alpha.tolist() == [0.0, 0.25, 0.25, 1.0]
+def test_between_all_pairs_or_successive_ones():
+    points = [at(float(x)) for x in range(4)]
+    grouped = {
+        pairs: ANALYSIS.grouping(BarrierSettings(pairs=pairs)).split(points)
+        for pairs in ("successive", "all")
+    }
+    assert [len(groups) for groups in grouped.values()] == [3, 6]
+    assert grouped["all"][1] == [points[0], points[2]]
+
+
+PRUNED = Mask(ParamSpec(("w",), ((1, 2),), "float64"), ("w",), np.array([True, False]))
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_inside_the_sparser_subspace_the_line_is_another(turned):
+    """A wall at y > 1/2: the dense end lies behind it, its projection does not."""
+    wall = ClosedForm(lambda theta: np.where(theta[:, 1] > 0.5, 3.0, 0.0) + theta[:, 0] ** 2)
+    dense, sparse = at(-1.0, 2.0), replace(at(1.0, 0.0), mask=PRUNED)
+    pair = (sparse, dense) if turned else (dense, sparse)
+    free, inside = (asked(wall, *pair, points=5, project=p) for p in (False, True))
+    assert found(free)["increase"] == 3.0
+    assert inside.loss.values.ravel().tolist() == [1.0, 0.25, 0.0, 0.25, 1.0]
+    assert found(inside) == dict.fromkeys(DEFINITIONS, 0.0)
+    assert free.distance.item() == pytest.approx(math.sqrt(8))
+    assert inside.distance.item() == inside.shared_distance.item() == 2.0
+    assert free.shared_distance.item() == 2.0
+
+
+def test_of_one_density_projection_changes_nothing():
+    a, b = (replace(at(x, 0.0), mask=PRUNED) for x in (-1.0, 1.0))
+    plain, inside = (asked(double_well(1.0), a, b, project=p) for p in (False, True))
+    xr.testing.assert_identical(plain, inside)
+
+
+class Turnable(ClosedForm):
+    """A landscape that is the same at -theta, and knows it."""
+
+    def aligned(self, a, b, how, seed):
+        assert how == "activations"
+        near = np.linalg.norm(a.theta - b.theta) <= np.linalg.norm(a.theta + b.theta)
+        return b if near else replace(b, theta=-b.theta)
+
+    def repaired(self, a, b):
+        return ClosedForm(lambda theta: 0.5 * self.loss(theta))
+
+
+def test_aligned_ends_have_no_barrier_between_them():
+    landscape, a, b = Turnable(double_well(1.0).loss), at(-1.0), at(0.9)
+    assert found(asked(landscape, a, b))["lmc"] > 0.9
+    near = asked(landscape, a, b, align="activations")
+    assert found(near)["over_max"] == 0.0
+    assert near.distance.item() == pytest.approx(0.1)
+    assert near.loss.values[0, 0, [0, -1]] == pytest.approx([0.0, (0.81 - 1) ** 2])
+    assert_mirrored(near, asked(landscape, b, a, align="activations"))
+
+
+def test_repaired_points_are_those_of_another_landscape():
+    landscape = Turnable(double_well(1.0).loss)
+    assert found(asked(landscape, at(-1.0), at(1.0), repair=True))["lmc"] == 0.5
+
+
+def test_a_landscape_without_units_refuses_both():
+    for settings in ({"align": "weights"}, {"repair": True}):
+        with pytest.raises(UsageError, match="but this landscape"):
+            asked(double_well(1.0), at(-1.0), at(1.0), **settings)
+
+
+def test_stable_is_below_two_percent_with_the_whole_interval():
+    assert stability(0.0, 0.0199) == 1.0
+    assert stability(0.0, 0.02) != stability(0.0, 0.02)
+    assert stability(0.02, 0.02) == stability(0.5, 0.6) == 0.0
+    assert math.isnan(stability(0.01, 0.03))
+    assert math.isnan(stability(math.nan, math.nan))
+
+
+@pytest.mark.parametrize(
+    ("share", "verdict"), [(0.0, 1.0), (0.01, 1.0), (0.02, math.nan), (0.1, 0.0)]
+)
+def test_the_verdict_of_a_pair(share, verdict):
+    """The middle of the line gets a share of 20 000 examples wrong that the ends get right."""
+    alpha = grid(5)
+    wrong = np.zeros((5, 20_000))
+    wrong[2, : int(share * 20_000)] = 1.0
+    ds = asked(OnExamples(alpha, wrong, wrong), at(0.0), at(1.0), points=5)
+    assert found(ds, "error")["lmc"] == pytest.approx(share)
+    np.testing.assert_equal(ds.stable.item(), verdict)
+
+
+def test_standard_errors_and_intervals_are_those_of_the_examples():
+    landscape = made_up("peak", grid(9), 400)
+    ds = asked(landscape, at(0.0), at(1.0), points=9)
+    for measure in ("loss", "error"):
+        values = getattr(landscape, measure)
+        want = bounds(grid(9), values, Sample(None, measure == "error"))
+        for name in ("se", "low", "high"):
+            got = ds[f"{measure}_barrier_{name}"].values.ravel()
+            np.testing.assert_array_equal(got, getattr(want, name))
+    assert ds.examples.item() == 400
+
+
+def test_standard_errors_are_unknown_where_the_barrier_is():
+    landscape = made_up("peak", grid(9), 50)
+    landscape.loss[3, 3] = np.nan
+    ds = asked(landscape, at(0.0), at(1.0), points=9)
+    assert ds.status.item() == 1
+    assert np.isnan(ds.loss_barrier_se.values).all()
+
+
+def test_a_tolerance_takes_a_part_of_the_examples_and_says_so():
+    landscape = made_up("peak", grid(9), 12_000)
+    settings = {"points": 9, "tol": 0.05, "seed": 3}
+    ds = asked(Turned(landscape), at(0.0), at(1.0), **settings)
+    assert 1_000 < ds.examples.item() < 12_000
+    assert ds.sampling_status.item() == 0
+    assert ds.examples_at.values.max() == ds.examples.item()
+    for measure in ("loss", "error"):
+        height = ds[f"{measure}_barrier"]
+        low, high = (ds[f"{measure}_barrier_split_{side}"] for side in ("low", "high"))
+        assert ((high - low) / 2 <= 0.05).all()
+        assert ((low <= height) & (height <= high)).all()
+        assert (ds[f"{measure}_barrier_high"] > high).all()  # of the population
+    BARRIER.validate(ds)
+    assert_mirrored(ds, asked(Turned(landscape), at(1.0), at(0.0), **settings))
+
+
+@dataclass
+class Turned:
+    """A landscape whose tables are along the line from the lower point to the higher."""
+
+    tables: OnExamples
+
+    def examples(self, split):
+        return self.tables.examples(split)
+
+    def per_example(self, anchors, coefficients, *, split, places=None):
+        way = slice(None, None, -1 if anchors[0, 0] > anchors[1, 0] else 1)
+        return self.tables.per_example(anchors, coefficients[:, way], split=split, places=places)
+
+
+def test_a_tolerance_that_takes_all_examples_says_so():
+    landscape = made_up("peak", grid(9), 2_000)
+    ds = asked(landscape, at(0.0), at(1.0), points=9, tol=1e-6)
+    whole = asked(landscape, at(0.0), at(1.0), points=9)
+    assert ds.sampling_status.item() == 1
+    assert ds.sampling_status.attrs["flag_meanings"].split()[1] == "took_all_examples"
+    np.testing.assert_allclose(ds.loss_barrier, whole.loss_barrier, rtol=1e-12)
+    np.testing.assert_allclose(ds.loss_barrier_split_low, whole.loss_barrier, atol=1e-12)
+
+
+def test_a_network_on_a_part_of_its_data():
+    module = net()
+    splits = {"train": data(4000), "test": data(60, seed=1)}
+    landscape = Evaluator(module, splits, cross_entropy)
+    a, b = near(module, 0), near(module, 1)
+    settings = {"splits": ("train", "test"), "points": 7}
+    whole, part = (asked(landscape, a, b, tol=tol, **settings) for tol in (None, 0.15))
+    assert part.examples.values[0, 0] < 4000
+    assert part.examples.values[0, 1] == 60
+    np.testing.assert_allclose(part.loss_barrier, whole.loss_barrier, atol=0.15)
+    assert_mirrored(part, asked(landscape, b, a, tol=0.15, **settings))
+
+
+def test_blocks_are_splits_and_those_kept_are_not_computed_again():
+    landscape = BySplit({"train": double_well(1.0), "test": double_well(2.0)})
+    settings = BarrierSettings(refine=True, points=4)
+    work = Kept()
+    first = barrier(at(-1.0), at(1.0), landscape, settings, work)
+    landscape.asked.clear()
+    xr.testing.assert_identical(barrier(at(-1.0), at(1.0), landscape, settings, work), first)
+    assert landscape.asked == []
+    assert list(work.kept) == ["train", "test"]
+
+
+class Kept(AtOnce):
+    """Blocks are kept."""
+
+    def __init__(self):
+        self.kept = {}
+
+    def block(self, name, compute):
+        if name not in self.kept:
+            self.kept[name] = dict(compute())
+            assert all(isinstance(v, np.ndarray) for v in self.kept[name].values())
+        return self.kept[name]
+
+
+def test_the_cost_counts_examples_at_positions():
+    examples = {"train": 50_000, "test": 10_000}
+    assert ANALYSIS.cost(BarrierSettings(), examples, 2) == 25 * 60_000
+    assert ANALYSIS.cost(BarrierSettings(splits=("test",), points=30), examples, 2) == 300_000
+    assert ANALYSIS.cost(BarrierSettings(tol=0.02), examples, 2) < 25 * 60_000 / 8

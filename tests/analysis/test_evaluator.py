@@ -13,11 +13,12 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils import parametrizations, prune
 
-from landscape.analysis import evaluator as evaluator_module
+from landscape.analysis import sweep as sweep_module
 from landscape.analysis.evaluator import Evaluator
 from landscape.analysis.paths import grid, line
 from landscape.data_store.errors import LandscapeError, UsageError
 from landscape.training.task import cross_entropy, squared_error
+from tests.support.lazy_inputs import Recorded
 
 LONE = np.ones((1, 1))
 BETWEEN = np.array(
@@ -332,7 +333,7 @@ def test_points_need_not_fit_at_once(monkeypatch):
     net = made(mlp)
     splits = {"t": data(NETWORKS[mlp][0])}
     whole = Evaluator(net, splits, cross_entropy).evaluate(anchors(net), BETWEEN, split="t")
-    monkeypatch.setattr(evaluator_module, "_NUMBERS_IN_FLIGHT", 3 * 39)
+    monkeypatch.setattr(sweep_module, "_NUMBERS_IN_FLIGHT", 3 * 39)
     parts = Evaluator(net, splits, cross_entropy).evaluate(anchors(net), BETWEEN, split="t")
     assert same_bits(whole, parts)
 
@@ -448,9 +449,34 @@ def test_batch_sizes_do_not_matter_beyond_rounding(factory):
         np.testing.assert_array_equal(answer.error, answers[0].error)
 
 
-def test_batches_are_smaller_for_convolutions():
-    batches = {f: Evaluator(made(f), {}, cross_entropy).batch_size for f in (mlp, conv_with_norm)}
-    assert batches == {mlp: 2_000, conv_with_norm: 250}
+def test_batches_are_laid_out_by_the_network():
+    options = {
+        f: Evaluator(made(f), {"t": data(NETWORKS[f][0])}, cross_entropy) for f in (mlp, wide_conv)
+    }
+    assert {f: e.layout for f, e in options.items()} == {mlp: "plain", wide_conv: "channels-last"}
+    assert options[mlp].batch_size == 2_000
+    assert Evaluator(made(mlp), {}, cross_entropy, batch_size=7).batch_size == 7
+
+
+@pytest.mark.parametrize("factory", [conv_with_norm, wide_conv, mlp])
+@pytest.mark.parametrize("share", [None, True])
+def test_endpoints_are_bit_by_bit_those_of_the_plain_network(factory, share):
+    """The plain network, that is, on batches of the same size and layout."""
+    net = made(factory)
+    inputs, targets = data(NETWORKS[factory][0], examples=50)
+    landscape = Evaluator(net, {"t": (inputs, targets)}, cross_entropy, batch_size=16, share=share)
+    ends = anchors(net)
+    got = landscape.per_example(ends, line(grid(5)), split="t").loss
+    last = landscape.layout == "channels-last"
+    form = torch.channels_last if last else torch.contiguous_format
+    for end, k in ((0, 0), (1, -1)):
+        own = placed(net, ends[end])
+        with torch.no_grad():
+            losses = [
+                cross_entropy(own(x.contiguous(memory_format=form)), y)
+                for x, y in zip(inputs.split(16), targets.split(16), strict=True)
+            ]
+        assert got[k].tobytes() == torch.cat(losses).double().numpy().tobytes()
 
 
 def test_integer_inputs():
@@ -557,6 +583,131 @@ def test_losses_of_the_first_examples():
         got = landscape.losses(point, split="train", examples=examples)
         assert got.dtype == np.float64
         np.testing.assert_allclose(got, want[:length], rtol=2e-6)
+
+
+@pytest.mark.parametrize("share", [None, True, False])
+@pytest.mark.parametrize("factory", [mlp, conv_with_norm, Tied])
+def test_each_example_alone(factory, share):
+    net = made(factory, torch.float64)
+    inputs, targets = data(NETWORKS[factory][0])
+    landscape = Evaluator(net, {"t": (inputs, targets)}, cross_entropy, batch_size=8, share=share)
+    ends = anchors(net)
+    got = landscape.per_example(ends, BETWEEN, split="t")
+    assert got.loss.shape == got.error.shape == (len(BETWEEN), 21)
+    assert got.loss.dtype == got.error.dtype == np.float64
+    for k, point in enumerate(BETWEEN @ ends):
+        losses, wrong = naive(placed(net, point), inputs, targets)
+        np.testing.assert_allclose(got.loss[k], losses, rtol=1e-11)
+        np.testing.assert_array_equal(got.error[k], wrong)
+    means = landscape.evaluate(ends, BETWEEN, split="t")
+    np.testing.assert_allclose(got.loss.mean(1), means.loss, rtol=1e-14)
+    np.testing.assert_array_equal(got.error.mean(1), means.error)
+    np.testing.assert_allclose(got.loss.std(1, ddof=1) / math.sqrt(21), means.loss_se, rtol=1e-6)
+
+
+CHOSEN = np.array([20, 3, 4, 5, 3, 0, 17, 9, 10, 11])
+
+
+@pytest.mark.parametrize("bn", ["interpolate", "recompute", "first"])
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("factory", [mlp, conv_with_norm, norm_after, Tied])
+def test_chosen_examples_are_the_whole_split_of_another(factory, lazy, bn):
+    net = made(factory)
+    train, (inputs, targets) = data(NETWORKS[factory][0], 30, seed=1), data(NETWORKS[factory][0])
+    given = Recorded(inputs) if lazy else inputs
+    options = {"bn": bn, "batch_size": 4}
+    splits = {"train": train, "t": (given, targets)}
+    landscape = Evaluator(net, splits, cross_entropy, **options)
+    splits = {"train": train, "t": (inputs[CHOSEN], targets[CHOSEN])}
+    alone = Evaluator(net, splits, cross_entropy, **options)
+    ends = anchors(net)
+    got = landscape.evaluate(ends, BETWEEN, split="t", places=CHOSEN)
+    assert same_bits(got, alone.evaluate(ends, BETWEEN, split="t"))
+    assert got.examples == 10
+    rows = landscape.per_example(ends, BETWEEN, split="t", places=CHOSEN)
+    assert rows.loss.tobytes() == alone.per_example(ends, BETWEEN, split="t").loss.tobytes()
+    all_rows = landscape.per_example(ends, BETWEEN, split="t")
+    np.testing.assert_allclose(rows.loss, all_rows.loss[:, CHOSEN], rtol=1e-5)
+    np.testing.assert_array_equal(rows.error, all_rows.error[:, CHOSEN])
+
+
+def test_one_chosen_example_is_enough():
+    net = made(mlp)
+    landscape = Evaluator(net, {"t": data((2, 40))}, cross_entropy)
+    got = landscape.evaluate(anchors(net), BETWEEN, split="t", places=np.array([5]))
+    want = landscape.per_example(anchors(net), BETWEEN, split="t")
+    np.testing.assert_allclose(got.loss, want.loss[:, 5], rtol=1e-5)
+    assert np.isnan(got.loss_se).all()
+
+
+def test_noise_is_found_whatever_is_chosen():
+    landscape = Evaluator(made(batch_statistics), {"t": data()}, cross_entropy)
+    with pytest.raises(LandscapeError, match="the loss is noisy: two batch sizes"):
+        landscape.evaluate(
+            anchors(made(batch_statistics)), LINE, split="t", places=np.array([1, 2])
+        )
+
+
+def test_each_example_of_a_regression_has_no_error():
+    net = made(in_place)
+    targets = torch.linspace(-1, 1, 84).reshape(21, 4)
+    landscape = Evaluator(net, {"t": (data()[0], targets)}, squared_error)
+    got = landscape.per_example(anchors(net), LINE, split="t")
+    assert np.isfinite(got.loss).all()
+    assert np.isnan(got.error).all()
+
+
+def test_each_example_without_a_finite_loss_is_nan_alone():
+    net = made(in_place)
+    inputs, targets = data()
+    targets[13] = 4
+
+    def loss(outputs, targets):
+        return torch.where(targets == 4, torch.inf, outputs[:, 0] ** 2)
+
+    got = Evaluator(net, {"t": (inputs, targets)}, loss).per_example(anchors(net), LINE, split="t")
+    for values in (got.loss, got.error):
+        assert np.isnan(values[:, 13]).all()
+        assert np.isfinite(np.delete(values, 13, axis=1)).all()
+
+
+def test_how_many_examples():
+    landscape = Evaluator(made(in_place), {"a": data(), "b": data(examples=7)}, cross_entropy)
+    assert [landscape.examples(split) for split in "ab"] == [21, 7]
+    with pytest.raises(UsageError, match="no split 'c'; this task has a, b"):
+        landscape.examples("c")
+
+
+@pytest.mark.parametrize("bn", ["interpolate", "recompute"])
+@pytest.mark.parametrize("share", [None, False])
+@pytest.mark.parametrize("factory", [mlp, norm_after, conv_with_norm, Tied])
+def test_lazy_inputs_give_the_numbers_of_tensors(factory, share, bn):
+    net = made(factory)
+    inputs, targets = data(NETWORKS[factory][0], 30)
+    got, want = (
+        Evaluator(
+            net, {"train": (x, targets)}, cross_entropy, batch_size=8, share=share, bn=bn
+        ).evaluate(anchors(net), BETWEEN, split="train")
+        for x in (Recorded(inputs), inputs)
+    )
+    assert same_bits(got, want)
+
+
+@pytest.mark.parametrize("factory", [mlp, conv_with_norm])
+def test_a_lazy_batch_is_read_once_for_all_points(factory, monkeypatch):
+    net = made(factory)
+    inputs, targets = data(NETWORKS[factory][0], 30)
+    lazy = Recorded(inputs)
+    landscape = Evaluator(net, {"t": (lazy, targets)}, cross_entropy, batch_size=8)
+    landscape.evaluate(anchors(net), LONE[:, [0, 0]], split="t")  # probes
+    lazy.asked.clear()
+    whole = landscape.evaluate(anchors(net), BETWEEN, split="t")
+    assert lazy.asked == [(0, 8), (8, 16), (16, 24), (24, 30)]
+    lazy.asked.clear()
+    monkeypatch.setattr(sweep_module, "_NUMBERS_IN_FLIGHT", 4 * landscape.size)
+    parts = landscape.evaluate(anchors(net), BETWEEN, split="t")
+    assert same_bits(whole, parts)
+    assert len(lazy.asked) in (4, 8)  # points with a shared first layer are smaller
 
 
 def fingerprint(net):

@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from landscape.analysis.paths import grid, line
+from landscape.analysis.paths import bezier, grid, line
 
 
 def test_a_grid_is_its_own_mirror_bit_for_bit():
@@ -55,3 +55,22 @@ def test_rows_of_a_line(points):
 
 def test_a_line_goes_on_beyond_its_ends():
     np.testing.assert_array_equal(line(np.array([-0.5, 1.5])), [[1.5, -0.5], [-0.5, 1.5]])
+
+
+@pytest.mark.parametrize("points", [3, 4, 25, 101])
+def test_rows_of_a_curve(points):
+    t = grid(points)
+    rows = bezier(t)
+    assert rows[0].tolist() == [1.0, 0.0, 0.0]
+    assert rows[-1].tolist() == [0.0, 0.0, 1.0]
+    np.testing.assert_allclose(rows.sum(axis=1), 1.0, rtol=1e-15)
+    assert rows[::-1].tobytes() == np.ascontiguousarray(rows[:, ::-1]).tobytes()
+    anchors = np.array([[0.0, 0.0], [1.0, 2.0], [2.0, 0.0]])  # a parabola
+    x, y = (rows @ anchors).T
+    np.testing.assert_allclose(y, x * (2 - x), atol=1e-15)
+
+
+def test_a_curve_over_the_middle_is_the_line():
+    t = grid(9)
+    anchors = np.array([[1.0, -4.0], [2.0, 0.0], [3.0, 4.0]])
+    np.testing.assert_allclose(bezier(t) @ anchors, line(t) @ anchors[[0, 2]], atol=1e-14)

@@ -15,7 +15,6 @@ import torch
 import xarray as xr
 
 import landscape
-from landscape.analysis import barrier as barrier_module
 from landscape.analysis.evaluator import Evaluator
 from landscape.analysis.grouping import EACH, together
 from landscape.analysis.overlap import OverlapSettings
@@ -26,7 +25,7 @@ from landscape.data_store import layout
 from landscape.data_store.errors import LandscapeError, UsageError
 from landscape.data_store.level_file import level_image, read_level
 from landscape.data_store.manifest import manifest_bytes
-from landscape.data_store.results import load_result, record_of
+from landscape.data_store.results import load_result, record_of, result_id
 from landscape.data_store.schema import STATUS, ResultSchema, Variable
 from landscape.data_store.schemas.barrier import BARRIER
 from landscape.data_store.schemas.common import CHECKPOINT
@@ -93,13 +92,13 @@ def nets(tmp_path) -> str:
 def evaluations(monkeypatch) -> list[str]:
     """The split of every evaluation since the last look."""
     made: list[str] = []
-    plain = Evaluator.evaluate
+    plain = Evaluator.per_example
 
-    def counted(self, anchors, coefficients, *, split):
+    def counted(self, anchors, coefficients, *, split, places=None):
         made.append(split)
-        return plain(self, anchors, coefficients, split=split)
+        return plain(self, anchors, coefficients, split=split, places=places)
 
-    monkeypatch.setattr(Evaluator, "evaluate", counted)
+    monkeypatch.setattr(Evaluator, "per_example", counted)
     return made
 
 
@@ -177,10 +176,10 @@ def test_any_changed_ingredient_is_a_new_question(store, nets, evaluations, monk
         evaluations.clear()
         ask(store, *points, **settings)
         assert not evaluations
-    newer = replace(barrier_module.ANALYSIS, schema=replace(BARRIER, version=(1, 99)))
-    monkeypatch.setattr(barrier_module, "ANALYSIS", newer)
-    ask(store, *ends)
-    assert evaluations
+    record = record_of(ask(store, *ends))
+    newer = result_id({**record, "schema_version": [BARRIER.version[0] + 1, 0]})
+    assert newer != result_id(record)
+    assert result_id({**record, "schema_version": [BARRIER.version[0], 99]}) == result_id(record)
 
 
 def saved(path, module) -> str:
@@ -312,8 +311,8 @@ def test_the_same_weights_under_another_address_are_relabelled(store, evaluation
 
 RECORD = {
     *("kind", "schema_version", "inputs", "task", "model", "settings", "seconds", "created"),
-    *("data", "batch_size", "landscape", "torch", "numpy", "python", "platform", "device"),
-    *("threads", "cpu_capability"),
+    *("data", "batch_size", "layout", "landscape", "torch", "numpy", "python", "platform"),
+    *("device", "threads", "cpu_capability"),
 }
 
 
@@ -351,7 +350,7 @@ def test_a_record_says_all_that_made_the_result(store):
 def test_the_record_of_an_analysis_without_a_loss(store):
     record = record_of(landscape.overlap("imp@1", "random@1", store=store))
     assert set(record) == RECORD - {
-        *("data", "batch_size", "torch", "numpy", "python", "platform", "device"),
+        *("data", "batch_size", "layout", "torch", "numpy", "python", "platform", "device"),
         *("threads", "cpu_capability"),
     }
     assert record["settings"] == {}
