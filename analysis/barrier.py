@@ -306,5 +306,5 @@ ANALYSIS = Analysis(
     grouping=lambda settings: ALL_PAIRS if settings.pairs == "all" else SUCCESSIVE,
     cost=_cost,
     uses_loss=True,
-    measures=("loss_barrier", "error_barrier"),
+    measures=("loss_barrier", "error_barrier", "examples", "stable"),
 )

@@ -84,9 +84,10 @@ def bounds(alpha: Array, values: Array, sample: Sample) -> Bounds:
 
         ``low``, ``high``: an interval that holds the barrier of all examples with at least the
         probability ``sample.level``, although the same data choose the position. The maximum of
-        noisy values is too high on average, so that an interval around it would not do: with q
-        from draws of their joint distribution, the means at all positions that could be the
-        maximum lie within q standard errors at once, and so do the maxima of their limits.
+        noisy values is too high on average, so that an interval around it would not do. ``low``
+        is the highest of the means at all positions that could be the maximum, each less q
+        standard errors: with q from draws of their joint distribution, none of them is too high.
+        ``high`` is the highest of their upper limits, one of which belongs to the true position.
 
         All NaN if a value is, or for a single example.
 
@@ -134,7 +135,7 @@ def objective(definition: str, alpha: Array) -> Array:
 
 def _limits(name: str, weights: Array, values: Array, sample: Sample) -> tuple[float, float]:
     """The interval of one barrier, from its references (references, k, k)."""
-    doubt = 1.0 - sample.level
+    doubt, examples = 1.0 - sample.level, values.shape[1]
     trimming = Sample(sample.whole, sample.bounded, 1.0 - _TRIMMING * doubt)
     target = weights[0] if name == "deviation" else np.eye(len(values))
     rows = weights[:, lead(target, values, trimming)[1] >= 0]
@@ -143,14 +144,18 @@ def _limits(name: str, weights: Array, values: Array, sample: Sample) -> tuple[f
     mean = differences.mean(axis=1)
     from_mean = differences - mean[:, None]
     reach = _span(flat) if sample.bounded else np.abs(from_mean).max(axis=1)
-    covariance = from_mean @ from_mean.T / (values.shape[1] - 1)
-    critical = _critical(covariance, values.shape[1], 1.0 - (1.0 - _TRIMMING) * doubt, sample.seed)
+    covariance = from_mean @ from_mean.T / (examples - 1)
     spread = np.sqrt(covariance.diagonal())
-    half = sample.half_width(critical, spread, reach, values.shape[1])
+    side = (1.0 - _TRIMMING) * doubt / 2.0
+    below = _critical(covariance, examples, 1.0 - side, sample.seed)
+    above = float(stdtrit(examples - 1, 1.0 - side / (2.0 if name == "over_max" else 1.0)))
     choose = np.min if name == "over_max" else np.max
     low, high = (
-        max(float(choose(side.reshape(rows.shape[:2]), axis=0).max()), 0.0)
-        for side in (mean - half, mean + half)
+        max(float(choose(limit.reshape(rows.shape[:2]), axis=0).max()), 0.0)
+        for limit in (
+            mean - sample.half_width(below, spread, reach, examples),
+            mean + sample.half_width(above, spread, reach, examples),
+        )
     )
     return low, high
 
@@ -162,19 +167,19 @@ def _span(rows: Array) -> Array:
 
 
 def _critical(covariance: Array, examples: int, level: float, seed: int) -> float:
-    """The number of standard errors within which all of some means lie at once.
+    """By how many standard errors none of some means is too high.
 
     From 10 000 draws of a multivariate t distribution with this covariance (c, c).
     """
     spread = np.sqrt(covariance.diagonal())
     varies = spread > 0
     if not varies.any():
-        return float(stdtrit(examples - 1, (1.0 + level) / 2))
+        return float(stdtrit(examples - 1, level))
     correlation = covariance[np.ix_(varies, varies)] / np.outer(spread[varies], spread[varies])
     eigenvalues, vectors = np.linalg.eigh(correlation)
     root = vectors * np.sqrt(np.maximum(eigenvalues, 0.0))
     rng = np.random.default_rng([seed, len(root), examples])
-    draws = np.abs(rng.standard_normal((_DRAWS, len(root))) @ root.T).max(axis=1)
+    draws = (rng.standard_normal((_DRAWS, len(root))) @ root.T).max(axis=1)
     draws /= np.sqrt(rng.chisquare(examples - 1, _DRAWS) / (examples - 1))
     return float(np.quantile(draws, level))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -24,6 +25,8 @@ from landscape.data_store.params import Array
 from landscape.data_store.records import Checkpoint
 from landscape.data_store.schemas.curvature import CURVATURE
 from landscape.data_store.settings import check, option
+
+_LOSSES_PER_PRODUCT = 3.0  # what a Hessian product costs, for perceptrons; convolutions take more
 
 _OK, _NOT_CONVERGED, _NOT_FINITE, _NONE = 0, 1, 2, 3  # flags of both statuses
 
@@ -239,6 +242,13 @@ def _unknown(settings: CurvatureSettings, status: int) -> dict[str, Any]:
     }
 
 
+def _cost(settings: CurvatureSettings, examples: Mapping[str, int], _checkpoints: int) -> float:
+    """Forward passes of one example: the products with random probes, and those of a search."""
+    products = settings.probes * settings.steps + 20 * (settings.eigenvalues + settings.smallest)
+    whole = examples.get(settings.split, 0)
+    return float(_LOSSES_PER_PRODUCT * products * min(settings.examples or whole, whole))
+
+
 ANALYSIS = Analysis(
     schema=CURVATURE,
     settings=CurvatureSettings,
@@ -247,5 +257,6 @@ ANALYSIS = Analysis(
     ),
     grouping=lambda _settings: EACH,
     uses_loss=True,
+    cost=_cost,
     measures=("eigenvalue", "trace", "trace_se", "n_parameters"),
 )

@@ -15,7 +15,7 @@ from landscape.analysis.flat_network import FlatNetwork
 from landscape.analysis.landscape import Evaluation, Examples, Landscape
 from landscape.analysis.layout import layout
 from landscape.analysis.normalisation import recompute, tracking_norms
-from landscape.analysis.probe import finite_losses
+from landscape.analysis.probe import finite_losses, require_symmetric
 from landscape.analysis.shared_layer import SharedLayer, first_affine_layer
 from landscape.analysis.sweep import Sweep, numbers_in_flight
 from landscape.analysis.tally import Rows, Sums, Tally
@@ -25,7 +25,7 @@ from landscape.data_store.records import Checkpoint
 
 BN_POLICIES = ("interpolate", "recompute", "first")
 _RECOMPUTE_EXAMPLES = 5_000
-_PROBE_EXAMPLES = 256
+_PROBE_EXAMPLES, _TRIED_EXAMPLES = 256, 64
 
 
 class Evaluator:
@@ -99,7 +99,7 @@ class Evaluator:
         self._norms = tracking_norms(self.model) if bn == "recompute" else []
         self._share = share
         self._shared: SharedLayer | None = None
-        self._probed = False
+        self._probed = self._symmetric = False
 
     @property
     def size(self) -> int:
@@ -199,7 +199,8 @@ class Evaluator:
         the Hessian of the piece.
 
         Cost: about three losses and, for each vector, three more (ten with convolutions). NaN
-        throughout if the loss there is not finite.
+        throughout if the loss there is not finite. At the first call two products with a few
+        examples are tried: raises `LandscapeError` if they are of no symmetric matrix.
         """
         if vectors.ndim != 2 or vectors.shape[1] != self.size:
             raise LandscapeError(
@@ -208,6 +209,17 @@ class Evaluator:
             )
         data = self._data(split).chosen(places)
         weights = self._at(theta, split)
+        if not self._symmetric:
+            few = self._data(split).chosen(np.arange(min(_TRIED_EXAMPLES, self.examples(split))))
+            tried = np.random.default_rng(0).standard_normal((2, self.size))
+            tried[:, sum(w.numel() for w in weights.values()) :] = 0.0
+            products = self._products(weights, tried, few)
+            require_symmetric(tried, products, self._network.dtype)
+            self._symmetric = bool(np.isfinite(products).all())
+        return self._products(weights, vectors, data)
+
+    def _products(self, weights: Mapping[str, Tensor], vectors: Array, data: Data) -> Array:
+        """Hessian products where the network is."""
         products = np.zeros(vectors.shape)
         numbers = numbers_in_flight(self.device, self._network.dtype)
         at_once = max(1, numbers // (3 * self.size))  # a vector, and its product in float64

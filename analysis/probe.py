@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from landscape.analysis.batches import Batch, Loss
 from landscape.data_store.errors import LandscapeError, UsageError
+from landscape.data_store.params import Array
 
 Batches = Callable[[int], Iterable[Batch]]
 
@@ -46,6 +48,23 @@ def finite_losses(
                 "must be deterministic and treat examples independently in evaluation mode"
             )
     return bool(torch.isfinite(first).all())
+
+
+def require_symmetric(vectors: Array, products: Array, dtype: torch.dtype) -> None:
+    """Raise `LandscapeError` if products (2, n) of vectors (2, n) are of no symmetric matrix.
+
+    A Hessian is symmetric; where an operation's second derivative is wrong, as that of torch 2.13's
+    weight normalisation, what comes out is not.
+    """
+    one, other = float(vectors[0] @ products[1]), float(vectors[1] @ products[0])
+    lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(products[::-1], axis=1)
+    tolerance = 1e-3 if dtype == torch.float32 else 1e-6
+    if abs(one - other) > tolerance * float(lengths.max()):
+        raise LandscapeError(
+            f"the Hessian of this network is not symmetric: u'Hv is {one:.6g} and v'Hu "
+            f"{other:.6g}; one of its operations (torch's weight_norm is known for it) has a "
+            "wrong second derivative: write that operation in plain ones"
+        )
 
 
 def _losses(model: nn.Module, loss: Loss, batches: Iterable[Batch]) -> Tensor:

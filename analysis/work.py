@@ -32,6 +32,6 @@ class AtOnce:
     def expect(self, blocks: int) -> None:
         """Nothing waits for them."""
 
-    def block(self, name: str, compute: Block) -> dict[str, Array]:
+    def block(self, name: str, compute: Block) -> dict[str, Array]:  # noqa: ARG002
         """The arrays of one block."""
         return dict(compute())

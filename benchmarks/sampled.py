@@ -2,8 +2,9 @@
 
 Run with ``python -m benchmarks.sampled``; half an hour on two cores, nearly all of it the whole
 data's. Both networks are trained quickly from the same weights with different minibatches, on
-made-up pictures of ten kinds in noise, a tenth of them with a wrong label. Printed: seconds,
-evaluations of an example, and the barriers by both with their interval.
+made-up pictures of ten kinds in noise, a tenth of them with a wrong label. Printed: seconds of
+the processor (of all its cores, so that other programs do not count), evaluations of an example,
+and the barriers by both with their interval.
 """
 
 from __future__ import annotations
@@ -107,19 +108,20 @@ def main() -> None:
     ends = [train(copy.deepcopy(model), data, OWN_STEPS, seed) for seed in (1, 2)]
     a, b = (checkpoint(end, address) for end, address in zip(ends, "ab", strict=True))
     evaluator = Evaluator(model, {"train": data}, cross_entropy)
-    timings, found, counts = {}, {}, {}
+    timings: dict[str, Timing] = {}
+    found: dict[str, xr.Dataset] = {}
+    counts: dict[str, int] = {}
     for name, tol in ((f"--tol {TOL:g}", TOL), ("all examples", None)):
         landscape = Counted(evaluator)
         settings = BarrierSettings(points=POINTS, splits=("train",), tol=tol)
-        began = time.perf_counter()
+        began = time.process_time()
         found[name] = barrier(a, b, landscape, settings)  # type: ignore[arg-type]
-        timings[name] = Timing((time.perf_counter() - began,))
+        timings[name] = Timing((time.process_time() - began,))
         counts[name] = landscape.evaluations
+        print(f"{name}: {timings[name].median:.0f} s, {counts[name]:,} evaluations", flush=True)
     report(__doc__.splitlines()[0], timings, ours=f"--tol {TOL:g}")
-    for name, count in counts.items():
-        print(f"{name}: {count:,} evaluations of an example")
     part, whole = found.values()
-    print(f"examples used with --tol: {part.examples.item():,.0f} of {examples:,}\n")
+    print(f"\nexamples used with --tol: {part.examples.item():,.0f} of {examples:,}\n")
     compare(part, whole)
 
 

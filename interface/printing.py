@@ -120,7 +120,7 @@ def print_measures(ds: xarray.Dataset, measures: Sequence[str]) -> None:
     a status as what it means.
     """
     tables: dict[tuple[object, ...], list[str]] = {}
-    for measure in measures:
+    for measure in filter(ds.__contains__, measures):  # an older result may lack some
         dims = ds[measure].dims
         tables.setdefault((*dims, measure) if len(dims) > 2 else dims, []).append(measure)
     for number, names in enumerate(tables.values()):
@@ -138,13 +138,18 @@ def _print_measures(ds: xarray.Dataset, measures: Sequence[str]) -> None:
         attrs = ds[measures[0]].attrs
         unit = "" if attrs["units"] in ("fraction", "1") else f", {attrs['units']}"
         title = f"{attrs['long_name']}{unit}"
-        columns = [*dims[:2], *map(str, ds[dims[2]].values)]
+        columns = [*dims[:2], *map(_label, ds[dims[2]].values)]
     rows = []
     for place in itertools.product(*(range(ds.sizes[dim]) for dim in dims[:2])):
-        labels = [str(ds[dim].values[i]) for dim, i in zip(dims, place, strict=False)]
+        labels = [_label(ds[dim].values[i]) for dim, i in zip(dims, place, strict=False)]
         cells = [_measured(ds[m], value) for m in measures for value in _flat(ds[m].values[place])]
         rows.append([*labels, *cells])
     print_table(columns, rows, title=title)
+
+
+def _label(value: Any) -> str:
+    """A label of a dimension; whole numbers without a point."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _flat(values: Any) -> list[Any]:
@@ -158,6 +163,8 @@ def _measured(variable: xarray.DataArray, value: Any) -> Any:
         return str(meanings).split()[int(value)].replace("_", " ")
     if variable.dtype.kind in "UO":
         return str(value)
+    if variable.attrs["units"] == "count" and float(value).is_integer():
+        return int(value)
     return percent(float(value)) if variable.attrs["units"] == "fraction" else float(value)
 
 

@@ -26,7 +26,7 @@ def waiting(name: str, quiet: bool) -> Iterator[Tally]:
             kind = "measured" if tally.computed else "guessed"
             if kind not in told and "measured" not in told:
                 told.add(kind)
-                display.console.print(_sentence(name, left, tally), highlight=False, style=None)
+                display.console.print(_sentence(name, left, tally), highlight=False, soft_wrap=True)
 
         yield Tally(show)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from landscape.analysis.paths import line
 from landscape.analysis.registry import ANALYSES, Analysis
 from landscape.block_work import BlockWork, Tally
 from landscape.data_store import results
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from landscape.subject import Source
 
 
-_PROBED = 256  # examples whose evaluation is timed
+# how much is evaluated to say how long a question will take
+_PROBED_POINTS, _PROBED_EXAMPLES, _PROBED_SECONDS = 8, (64, 64, 512, 4096), 0.05
 
 
 def analyse(
@@ -150,7 +152,7 @@ class _Questions:
             return
         splits = {name: len(split.inputs) for name, split in landscape.splits.items()}
         passes = self._analysis.cost(self._settings, splits, len(group))
-        self._tally.expected = passes * _seconds_per_example(landscape, group[0])
+        self._tally.expected = passes * _seconds_per_example(landscape, group)
         self._tally.listener(self._tally)
 
     def _root(self, group: list[Checkpoint]) -> Path | None:
@@ -200,15 +202,20 @@ class _Questions:
         return record | provenance(self._landscape.device)
 
 
-def _seconds_per_example(landscape: Evaluator, checkpoint: Checkpoint) -> float:
-    """How long one forward pass of one example takes, from passes of a few hundred."""
+def _seconds_per_example(landscape: Evaluator, group: Sequence[Checkpoint]) -> float:
+    """How long one forward pass of one example takes, from a few points of a line."""
     split = next(iter(landscape.splits))
-    places = np.arange(min(_PROBED, landscape.examples(split)))
-    anchors, rows = checkpoint.point[None], np.ones((1, 1))
-    landscape.evaluate(anchors, rows, split=split, places=places)  # the first is slower
-    began = time.perf_counter()
-    landscape.evaluate(anchors, rows, split=split, places=places)
-    return (time.perf_counter() - began) / len(places)
+    anchors = np.stack([group[0].point, group[-1].point])
+    rows = line(np.linspace(0.0, 1.0, _PROBED_POINTS))
+    spent, count = 0.0, 0
+    for count in _PROBED_EXAMPLES:  # the more the better, as long as it is quick
+        places = np.arange(min(count, landscape.examples(split)))
+        began = time.perf_counter()
+        landscape.evaluate(anchors, rows, split=split, places=places)
+        spent, count = time.perf_counter() - began, len(places)
+        if spent > _PROBED_SECONDS:
+            break
+    return spent / (count * len(rows))
 
 
 def _input(checkpoint: Checkpoint) -> dict[str, Any]:

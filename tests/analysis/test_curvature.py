@@ -223,3 +223,10 @@ def test_the_table_entry_asks_the_analysis():
     xr.testing.assert_identical(ds, asked(landscape, point))
     assert ANALYSIS.uses_loss
     assert [len(g) for g in ANALYSIS.grouping(settings()).split([point, point])] == [1, 1]
+
+
+def test_the_cost_counts_the_products_on_the_examples_that_are_looked_at():
+    settings = CurvatureSettings(eigenvalues=3, smallest=1, probes=2, steps=10, examples=50)
+    assert ANALYSIS.cost(settings, {"train": 200, "test": 10}, 1) == 3 * (20 + 80) * 50
+    whole = CurvatureSettings(eigenvalues=3, smallest=1, probes=2, steps=10)
+    assert ANALYSIS.cost(whole, {"train": 200}, 1) == 3 * (20 + 80) * 200

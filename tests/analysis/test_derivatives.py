@@ -401,3 +401,22 @@ def test_a_noisy_loss_has_no_derivative():
     )
     with pytest.raises(LandscapeError, match="the loss is noisy: two passes"):
         landscape.gradient(point_of(net), split="t")
+
+
+def test_a_hessian_that_is_not_symmetric_is_refused_by_what_is_known_to_cause_it():
+    draws = torch.Generator().manual_seed(0)
+    x = torch.randn(50, 6, dtype=torch.float64, generator=draws)
+    y = torch.randint(3, (50,), generator=draws)
+    layer = nn.utils.parametrizations.weight_norm(nn.Linear(6, 8))
+    net = nn.Sequential(layer, nn.Tanh(), nn.Linear(8, 3)).double()
+    with torch.no_grad():
+        for weight in net.parameters():
+            weight.copy_(torch.randn(weight.shape, dtype=torch.float64, generator=draws))
+
+    def loss(outputs, targets):
+        return nn.functional.cross_entropy(outputs, targets, reduction="none")
+
+    landscape = Evaluator(net, {"train": (x, y)}, loss)
+    theta = np.concatenate([p.detach().numpy().ravel() for p in net.parameters()])
+    with pytest.raises(LandscapeError, match="Hessian of this network is not symmetric: u'Hv is"):
+        landscape.hessian_product(theta, np.ones((1, len(theta))), split="train")

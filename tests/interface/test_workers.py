@@ -214,7 +214,12 @@ def test_the_processes_end_with_the_command(how: signal.Signals, tmp_path: Path)
     more = ("--name", "r", "--replicates", "2", "--jobs", "2", "--iterations", "1000000")
     command = [sys.executable, "-m", "landscape", *words(store, *more)]
     with subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's & ignores it
     ) as process:
         logs = [store / "runs" / f"r-s{seed}" / "run.json" for seed in (0, 1)]
         until(lambda: all(log.exists() for log in logs))
