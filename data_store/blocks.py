@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from landscape.data_store import layout
-from landscape.data_store.errors import DamagedFile
+from landscape.data_store.errors import DamagedFile, LandscapeError
 from landscape.data_store.files import SIZE_LIMIT, write_new
 from landscape.data_store.image import read_image, seal
 from landscape.data_store.params import Array
@@ -46,14 +46,22 @@ class Blocks:
         return arrays if stated == name else None
 
     def write(self, name: str, arrays: Mapping[str, Array]) -> None:
-        """Keep a block; the first of a name wins."""
+        """Keep a block; the first of a name wins.
+
+        Raises `LandscapeError` as `write_new`, but not if the folder is removed at the same moment.
+        """
         header = {
             "format": layout.BLOCK_FORMAT,
             "version": layout.BLOCK_VERSION,
             "result": self.result,
             "block": name,
         }
-        write_new(self._file(name), seal(header, arrays, compress=False), root=self.root)
+        try:
+            write_new(self._file(name), seal(header, arrays, compress=False), root=self.root)
+        except LandscapeError as error:
+            # another process has the whole result and removed the folder meanwhile
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
 
     def clear(self) -> None:
         """Remove them all, once the result is stored."""

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from landscape.data_store.blocks import Blocks
     from landscape.data_store.params import Array
 
+_WORTH_KEEPING = 0.5  # seconds of computing; what took less is computed again as quickly
+
 
 @dataclass
 class Tally:
@@ -91,9 +93,10 @@ class BlockWork:
             return stored
         began = time.perf_counter()
         arrays = dict(compute())
-        self._tally.seconds += time.perf_counter() - began
+        seconds = time.perf_counter() - began
+        self._tally.seconds += seconds
         self._tally.computed += 1
-        if self._blocks:
+        if self._blocks and seconds >= _WORTH_KEEPING:
             self._blocks.write(name, arrays)
         self._count()
         return arrays

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import landscape
+from landscape.data_store import blocks as module
 from landscape.data_store import layout
 from landscape.data_store.blocks import Blocks, read_block
-from landscape.data_store.errors import DamagedFile
+from landscape.data_store.errors import DamagedFile, LandscapeError
 from landscape.data_store.verify import check, files
 
 RESULT = "ab" * 20
@@ -90,3 +91,19 @@ def test_verify_names_what_is_left_and_what_is_damaged(blocks):
     (cut,) = check(store, files(store))
     assert cut.is_wrong
     assert "the analysis computes it again" in str(cut)
+
+
+def test_a_block_whose_folder_goes_while_it_is_written_is_not_missed(blocks, monkeypatch):
+    def gone(*_arguments, **_more):
+        raise LandscapeError("could not write") from FileNotFoundError("no such folder")
+
+    monkeypatch.setattr(module, "write_new", gone)
+    blocks.write("a", {"x": np.zeros(1)})
+    assert blocks.read("a") is None
+
+    def full(*_arguments, **_more):
+        raise LandscapeError("could not write: no space left") from OSError("no space left")
+
+    monkeypatch.setattr(module, "write_new", full)
+    with pytest.raises(LandscapeError, match="no space left"):
+        blocks.write("a", {"x": np.zeros(1)})

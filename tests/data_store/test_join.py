@@ -335,7 +335,7 @@ def plain(values=(1.0,), dims=("pair", "x"), name="v", attrs=None, labels=None, 
             r"^'v' differs between the results and has no 'pair'",
         ),
         ([plain(dims=("x", "pair"))] * 2, r"^'v' has dims \('x', 'pair'\); 'pair' must be the fir"),
-        ([Result("", {}), plain()], r"^a result without labels of 'pair', .* cannot be joined$"),
+        ([Result("", {}), plain()], r"^a result without labels of 'pair'.* cannot be joined$"),
         (
             [Result("", {"pair": Variable(("x",), np.zeros(1), {}, True)})] * 2,
             r"^a result without labels of 'pair', 'checkpoint', .* cannot be joined$",

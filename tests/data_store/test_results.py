@@ -50,8 +50,9 @@ def test_the_id_of_a_question_is_fixed():
     "change",
     [
         {"kind": "overlap"},
-        {"schema_version": [1, 1]},
         {"schema_version": [2, 0]},
+        {"companions": [{"digest": "e" * 64}]},
+        {"companions": [None]},
         {"inputs": QUESTION["inputs"][::-1]},
         {"inputs": QUESTION["inputs"][:1]},
         {"inputs": [{"digest": "a" * 64}, {"digest": "b" * 63 + "c"}]},
@@ -206,7 +207,6 @@ def test_a_result_over_the_limit_is_refused(tmp_path):
     [
         {"kind": "overlap"},
         {"schema_version": [0, 9]},
-        {"schema_version": [1, 1]},
         {"settings": {"points": 7}},
         {"data": {}},
         {"inputs": record(level=1)["inputs"]},
@@ -303,3 +303,8 @@ def test_datasets_together_are_joined_with_their_records():
 def test_a_dataset_and_its_content_are_one():
     ds = with_record(pair(), record())
     xr.testing.assert_identical(Result.of(ds).dataset(), ds)
+
+
+def test_a_minor_version_and_no_companion_ask_the_same_question():
+    assert result_id({**QUESTION, "schema_version": [1, 7]}) == result_id(QUESTION)
+    assert result_id({**QUESTION, "companions": []}) == result_id(QUESTION)

@@ -310,7 +310,7 @@ def test_what_may_not_be_read_is_named(store: Store) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"schema": "units"}, {"schema": "names"}, {"kind": "curvature"}],
+    [{"schema": "units"}, {"schema": "names"}, {"kind": "resistance"}],
 )
 def test_a_sealed_result_that_is_none_is_named(store: Store, changes: dict[str, str]) -> None:
     from landscape.data_store.results import result_id
@@ -333,7 +333,7 @@ def test_a_sealed_result_that_is_none_is_named(store: Store, changes: dict[str, 
     (finding,) = wrong(store).values()
     assert finding.path == path
     if "kind" in changes:
-        assert finding.problem == "is of kind 'curvature', which this version does not know"
+        assert finding.problem == "is of kind 'resistance', which this version does not know"
         assert (finding.remedy, finding.aside) == ("update landscape", None)
     else:
         assert "does not follow its schema" in finding.problem

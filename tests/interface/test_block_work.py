@@ -6,10 +6,23 @@ import numpy as np
 import pytest
 
 import landscape
+from landscape import block_work
 from landscape.block_work import BlockWork, Tally
 from landscape.data_store.blocks import Blocks
 
 
+@pytest.fixture
+def everything_is_worth_keeping(monkeypatch):
+    monkeypatch.setattr(block_work, "_WORTH_KEEPING", 0.0)
+
+
+def test_a_quick_block_is_not_worth_keeping(tmp_path):
+    blocks = Blocks(landscape.open(tmp_path / "store").root, "ab" * 20)
+    BlockWork(blocks, Tally()).block("a", lambda: {"x": np.ones(1)})
+    assert blocks.read("a") is None
+
+
+@pytest.mark.usefixtures("everything_is_worth_keeping")
 def test_blocks_kept_before_are_taken_and_counted(tmp_path):
     blocks = Blocks(landscape.open(tmp_path / "store").root, "ab" * 20)
     calls: list[str] = []

@@ -15,6 +15,7 @@ import torch
 import xarray as xr
 
 import landscape
+from landscape import block_work
 from landscape.analysis.evaluator import Evaluator
 from landscape.analysis.grouping import EACH, together
 from landscape.analysis.overlap import OverlapSettings
@@ -621,6 +622,7 @@ def size_of(points, _settings, _landscape, work, *, stop_at=None):
 
 
 def test_an_interrupted_question_goes_on_from_its_blocks(store, monkeypatch):
+    monkeypatch.setattr(block_work, "_WORTH_KEEPING", 0.0)
     counted_analysis(monkeypatch, lambda *given: size_of(*given, stop_at=2))
     with pytest.raises(KeyboardInterrupt):
         analyse("curiosity", ["imp@1"], {}, Context(store))
