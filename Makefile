@@ -43,6 +43,10 @@ bench: $(VENV)/installed-bench
 	$(RUN)/python -m benchmarks.training
 	$(RUN)/python -m benchmarks.startup
 	$(RUN)/python -m benchmarks.store
+	$(RUN)/python -m benchmarks.convolutional
+	$(RUN)/python -m benchmarks.plane
+	$(RUN)/python -m benchmarks.rays
+	$(RUN)/python -m benchmarks.sampled
 
 clean:
 	rm -rf $(VENV) build demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
