@@ -26,7 +26,7 @@ demo: $(VENV)/installed
 	$(RUN)/landscape demo
 
 test: $(VENV)/installed-test
-	$(RUN)/python -m pytest -q
+	$(RUN)/python -m pytest -q -n 2 --dist loadfile
 
 test-slow: $(VENV)/installed-test
 	$(RUN)/python -m pytest -q -m slow
