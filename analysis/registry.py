@@ -78,7 +78,7 @@ ANALYSES: Table[Analysis] = Table(
             "Paul et al. (2023), Unmasking the lottery ticket hypothesis, definitions 2.2 and 2.4",
         ),
         "volume": Entry(
-            "landscape.analysis.volume:ANALYSIS",
+            "landscape.analysis.volume.volume:ANALYSIS",
             "Estimate the volume of the minimum within the mask, with its own verdict on the bias.",
             "Huang et al. (2020), Understanding generalization through visualizations",
         ),

@@ -20,7 +20,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.measure import report, side_by_side
-from landscape.analysis.evaluator import Evaluator
+from landscape.analysis.network.evaluator import Evaluator
 from landscape.analysis.paths import grid, line
 from landscape.training.models import LENET_300_100, build, initialize
 from landscape.training.task import cross_entropy

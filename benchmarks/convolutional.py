@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn import functional
 
 from benchmarks.measure import report, side_by_side
-from landscape.analysis.evaluator import Evaluator
+from landscape.analysis.network.evaluator import Evaluator
 from landscape.analysis.paths import grid, line
 from landscape.training.models import build, initialize
 from landscape.training.residual import RESNET_20

@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn import functional
 
 from benchmarks.measure import machine, side_by_side
-from landscape.analysis.evaluator import Evaluator
+from landscape.analysis.network.evaluator import Evaluator
 from landscape.training.models import LENET_300_100, build, initialize
 from landscape.training.task import cross_entropy
 

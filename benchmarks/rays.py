@@ -24,8 +24,8 @@ from torch.nn import functional
 
 from benchmarks.measure import machine
 from landscape.analysis.directions import gaussian
-from landscape.analysis.evaluator import Evaluator
-from landscape.analysis.rays import OK, Body, coarse_places
+from landscape.analysis.network.evaluator import Evaluator
+from landscape.analysis.volume.rays import OK, Body, coarse_places
 from landscape.data_store.params import Array
 from landscape.training.models import LENET_300_100, build, initialize
 from landscape.training.task import cross_entropy

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from benchmarks.measure import Timing, report
 from landscape.analysis.barrier import BarrierSettings, barrier
-from landscape.analysis.evaluator import Evaluator
+from landscape.analysis.network.evaluator import Evaluator
 from landscape.data_store.mask import Mask
 from landscape.data_store.records import Checkpoint
 from landscape.training.models import (

@@ -21,7 +21,7 @@ from landscape.data_store.store import Run, Store
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from landscape.analysis.evaluator import Evaluator
+    from landscape.analysis.network.evaluator import Evaluator
     from landscape.training.task import Task
 
     Source = str | Path | Checkpoint | Mapping[str, Any] | nn.Module
@@ -181,7 +181,7 @@ class Subject:
         for checkpoint in group:
             self.require_fit(checkpoint)
         if bn not in self._landscapes:
-            from landscape.analysis.evaluator import Evaluator
+            from landscape.analysis.network.evaluator import Evaluator
             from landscape.sources import device_named
             from landscape.training.task import require_fit
 

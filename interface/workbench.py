@@ -26,8 +26,8 @@ from landscape.subject import Context, Subject
 if TYPE_CHECKING:
     import xarray
 
-    from landscape.analysis.evaluator import Evaluator
     from landscape.analysis.grouping import Grouping, Groups
+    from landscape.analysis.network.evaluator import Evaluator
     from landscape.subject import Source
 
 

@@ -29,22 +29,22 @@ ALLOWED = {
 TORCH_ROOMS = {
     "data_store/torch_file.py",  # deferred: opens a .pt with weights_only=True
     "data_store/foreign_out.py",  # deferred: writes a .pt
-    "analysis/aligned.py",
-    "analysis/batches.py",
-    "analysis/correlations.py",
-    "analysis/derivatives.py",
-    "analysis/evaluator.py",
-    "analysis/flat_network.py",
-    "analysis/layout.py",
-    "analysis/normalisation.py",
-    "analysis/permutations.py",
-    "analysis/probe.py",
-    "analysis/repair.py",
-    "analysis/shared_layer.py",
-    "analysis/sweep.py",
-    "analysis/tally.py",
-    "analysis/unit_flow.py",
-    "analysis/unit_rules.py",
+    "analysis/alignment/aligned.py",
+    "analysis/network/batches.py",
+    "analysis/alignment/correlations.py",
+    "analysis/network/derivatives.py",
+    "analysis/network/evaluator.py",
+    "analysis/network/flat_network.py",
+    "analysis/network/layout.py",
+    "analysis/network/normalisation.py",
+    "analysis/alignment/permutations.py",
+    "analysis/network/probe.py",
+    "analysis/alignment/repair.py",
+    "analysis/network/shared_layer.py",
+    "analysis/network/sweep.py",
+    "analysis/network/tally.py",
+    "analysis/alignment/unit_flow.py",
+    "analysis/alignment/unit_rules.py",
 }
 TABLES: dict[str, Table] = {  # type: ignore[type-arg]
     "interface/registry.py": COMMANDS,
@@ -128,7 +128,7 @@ def test_every_analysis_has_a_schema_settings_reference_and_test() -> None:
         assert analysis.settings.__doc__
         assert entry.reference
         assert set(analysis.measures) <= set(analysis.schema.variables)
-        assert (ROOT / "tests" / "analysis" / f"test_{name}.py").is_file()
+        assert list((ROOT / "tests" / "analysis").rglob(f"test_{name}.py"))
 
 
 def test_every_criterion_and_model_states_its_source() -> None:
@@ -161,7 +161,8 @@ def test_every_module_has_a_test_file_or_a_reason() -> None:
                 continue
             if relative.startswith(("interface/commands/", "data_store/schemas/")):
                 continue  # test_cli runs every command, test_schemas reads every schema
-            assert (ROOT / "tests" / package / f"test_{path.name}").is_file(), relative
+            mirrored = ROOT / "tests" / Path(relative).parent / f"test_{path.name}"
+            assert mirrored.is_file(), relative
 
 
 @pytest.mark.parametrize(
@@ -208,11 +209,11 @@ def test_importing_landscape_costs_nothing() -> None:
         "landscape.analysis.barrier",
         "landscape.analysis.heights",
         "landscape.analysis.sampling",
-        "landscape.analysis.symmetry",
-        "landscape.analysis.align",
-        "landscape.analysis.permutations",
-        "landscape.analysis.correlations",
-        "landscape.analysis.repair",
+        "landscape.analysis.alignment.symmetry",
+        "landscape.analysis.alignment.align",
+        "landscape.analysis.alignment.permutations",
+        "landscape.analysis.alignment.correlations",
+        "landscape.analysis.alignment.repair",
         "landscape.data_store.curves",
         "landscape.waiting",
         "landscape.training.seeds",

@@ -13,8 +13,8 @@ from torch import nn
 
 from landscape.analysis.barrier import ANALYSIS, BarrierSettings, barrier, stability
 from landscape.analysis.barrier_error import Sample, bounds
-from landscape.analysis.evaluator import Evaluator
 from landscape.analysis.landscape import Examples
+from landscape.analysis.network.evaluator import Evaluator
 from landscape.analysis.paths import grid
 from landscape.analysis.work import AtOnce
 from landscape.data_store.errors import LandscapeError, UsageError

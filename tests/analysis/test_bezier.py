@@ -13,10 +13,10 @@ from torch import nn
 
 from landscape.analysis.barrier_error import Sample, bounds
 from landscape.analysis.bezier import ANALYSIS, BezierSettings, bezier, verdict
-from landscape.analysis.evaluator import Evaluator
 from landscape.analysis.heights import heights
 from landscape.analysis.landscape import Examples
 from landscape.analysis.line import Line
+from landscape.analysis.network.evaluator import Evaluator
 from landscape.analysis.paths import bezier as curve
 from landscape.analysis.paths import grid
 from landscape.data_store.blocks import Blocks

@@ -13,9 +13,9 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from landscape.analysis.curvature import CurvatureSettings, curvature
-from landscape.analysis.evaluator import Evaluator
 from landscape.analysis.extremes import DENSE
 from landscape.analysis.masked_hessian import MaskedHessian
+from landscape.analysis.network.evaluator import Evaluator
 from landscape.analysis.sampling import subset
 from landscape.analysis.subspace import Subspace
 from landscape.analysis.work import AtOnce

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from landscape.analysis import surface as surface_module
-from landscape.analysis.evaluator import Evaluator
+from landscape.analysis.network.evaluator import Evaluator
 from landscape.analysis.surface import ANALYSIS, SurfaceSettings, _axes, _chosen, surface
 from landscape.analysis.work import AtOnce
 from landscape.data_store.errors import LandscapeError, UsageError

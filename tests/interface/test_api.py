@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 import landscape
-from landscape.analysis.evaluator import Evaluator
+from landscape.analysis.network.evaluator import Evaluator
 from landscape.analysis.registry import ANALYSES
 from landscape.data_store.errors import LandscapeError, UsageError
 from landscape.data_store.records import Checkpoint

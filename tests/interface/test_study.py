@@ -9,7 +9,7 @@ import pytest
 
 from landscape.analysis.claims import findings
 from landscape.analysis.measured import Rule
-from landscape.analysis.volume_estimators import ESTIMATORS
+from landscape.analysis.volume.estimators import ESTIMATORS
 from landscape.brancher import branch
 from landscape.data_store import results
 from landscape.data_store.errors import LandscapeError, UsageError

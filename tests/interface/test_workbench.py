@@ -16,8 +16,8 @@ import xarray as xr
 
 import landscape
 from landscape import block_work
-from landscape.analysis.evaluator import Evaluator
 from landscape.analysis.grouping import EACH, together
+from landscape.analysis.network.evaluator import Evaluator
 from landscape.analysis.overlap import OverlapSettings
 from landscape.analysis.pairs import checkpoint_coordinates
 from landscape.analysis.registry import ANALYSES, Analysis

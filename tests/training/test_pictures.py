@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from landscape.analysis.evaluator import Evaluator
+from landscape.analysis.network.evaluator import Evaluator
 from landscape.data_store.errors import LandscapeError
 from landscape.data_store.mask import Mask
 from landscape.data_store.records import RunConfig

@@ -1,0 +1,1 @@
+"""The torch room: a network as a landscape, evaluated, differentiated, timed."""

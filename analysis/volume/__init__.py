@@ -1,0 +1,1 @@
+"""The volume of a minimum: its estimators, their verdicts, and bodies of known volume."""

@@ -1,0 +1,1 @@
+"""Planted tickets: targets, their data, and networks in which they are hidden."""
