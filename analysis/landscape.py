@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from landscape.analysis.alignment.symmetry import Permutations
 from landscape.data_store.params import Array
 from landscape.data_store.records import Checkpoint
 
@@ -119,5 +120,43 @@ class Repairable(Protocol):
         the training data are interpolated between those it has at the ends.
 
         Anchors are those of `a` and `b`, in this order. REPAIR: Jordan et al. (2023).
+        """
+        ...
+
+
+@runtime_checkable
+class Rescalable(Protocol):
+    """A landscape of a network whose answers can be taken, changed, and judged by the task."""
+
+    @property
+    def output_shape(self) -> tuple[int, ...] | None:
+        """Shape of the answer to one example; None if it is no row of a tensor."""
+        ...
+
+    def targets(self, split: str) -> Array:
+        """What is to be answered: classes, integer (examples,), or float values (examples, …)."""
+        ...
+
+    def outputs(self, theta: Array, *, split: str) -> Array:
+        """The network's answers at a point: float64 (examples, …)."""
+        ...
+
+    def judged(self, outputs: Array, *, split: str) -> Examples:
+        """Loss and error of each example if the answers were `outputs` (k, examples, …)."""
+        ...
+
+
+@runtime_checkable
+class Wired(Protocol):
+    """A landscape of a network whose wiring is known: its hidden units, and its paths."""
+
+    def units(self) -> Permutations:
+        """Which hidden units can be renumbered without changing the function."""
+        ...
+
+    def on_a_path(self, kept: Array) -> Array:
+        """Which of the weights that are kept (n,) are on a path from an input to an output.
+
+        The path goes through kept weights only; biases are on none. Boolean (n,).
         """
         ...

@@ -35,11 +35,12 @@ class Analysis:
     grouping
         From the settings to the way checkpoints make questions.
     uses_loss
-        False if `landscape` is not needed.
+        Whether `landscape` is needed: for all settings, or from the settings.
     measures
-        Variables that the command line prints, in order.
+        Variables that the command line prints, in order: for all settings, or from the settings.
     companions
-        Addresses of further points that a group is asked about with, if they can be found.
+        From a group and the settings to the addresses of further points that it is asked about
+        with, if they can be found.
     cost
         From the settings, the examples of each split, and how many checkpoints are in a group, to
         about how many forward passes of one example a question takes.
@@ -52,11 +53,19 @@ class Analysis:
     settings: type[Any]
     compute: Callable[[Sequence[Any], Any, Any, Work], xarray.Dataset]
     grouping: Callable[[Any], Grouping]
-    uses_loss: bool
-    measures: tuple[str, ...]
-    companions: Callable[[Sequence[Checkpoint]], tuple[str, ...]] = lambda _group: ()
+    uses_loss: bool | Callable[[Any], bool]
+    measures: tuple[str, ...] | Callable[[Any], tuple[str, ...]]
+    companions: Callable[[Sequence[Checkpoint], Any], tuple[str, ...]] = lambda *_: ()
     cost: Callable[[Any, Mapping[str, int], int], float] | None = None
     self_test: Callable[[], xarray.Dataset] | None = None
+
+    def needs_landscape(self, settings: Any) -> bool:
+        """Whether `compute` is to be given a landscape."""
+        return self.uses_loss(settings) if callable(self.uses_loss) else self.uses_loss
+
+    def printed(self, settings: Any) -> tuple[str, ...]:
+        """The variables that the command line prints."""
+        return self.measures(settings) if callable(self.measures) else self.measures
 
 
 ANALYSES: Table[Analysis] = Table(
@@ -92,6 +101,11 @@ ANALYSES: Table[Analysis] = Table(
             "landscape.analysis.surface:ANALYSIS",
             "Map the loss on a line or plane: random, through checkpoints, of eigenvectors or PCA.",
             "Li et al. (2018), Visualizing the loss landscape of neural nets",
+        ),
+        "tickets": Entry(
+            "landscape.analysis.tickets:ANALYSIS",
+            "Judge each level's ticket before its training (strong) and after it (weak).",
+            "Fischer and Burkholz (2022), Plant 'n' Seek: Can you find the winning ticket?",
         ),
         "overlap": Entry(
             "landscape.analysis.overlap:ANALYSIS",

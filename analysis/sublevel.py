@@ -299,7 +299,7 @@ def _dataset(
     )
 
 
-def companions(group: Sequence[Checkpoint]) -> tuple[str, ...]:
+def companions(group: Sequence[Checkpoint], _settings: SublevelSettings) -> tuple[str, ...]:
     """Where the rewind point of the second and the dense level of the first would be found."""
     a, b = group
     tickets = (f"{b.run}@{b.level}.ticket",) if b.run and b.level is not None else ()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from landscape.data_store.errors import UsageError
 
 SUFFIXES = (".h5", ".pt", ".pth", ".safetensors")
-PARTS = ("final", "init", "rewind", "baseline", "ticket", "mask")
+PARTS = ("final", "init", "rewind", "baseline", "ticket", "mask", "planted", "target")
 _RUN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")  # of Windows, with any suffix
 _PART = re.compile(r"(" + "|".join(PARTS) + r"|step-[0-9]{1,12})")
@@ -25,7 +25,8 @@ class Address:
     level
         Level number, ``"first"`` or ``"last"``; None means the run as a whole.
     part
-        ``final``, ``init``, ``rewind``, ``baseline``, ``ticket``, ``mask`` or ``step-K``.
+        ``final``, ``init``, ``rewind``, ``baseline``, ``ticket``, ``mask``, ``planted``,
+        ``target`` or ``step-K``.
     """
 
     run: str

@@ -11,6 +11,7 @@ from landscape.data_store.errors import DamagedFile, OtherFormat, UsageError
 from landscape.data_store.files import SIZE_LIMIT
 from landscape.data_store.level_file import read_level
 from landscape.data_store.records import Checkpoint, Level, Point
+from landscape.data_store.truth import truth
 
 if TYPE_CHECKING:
     from landscape.data_store.store import Run
@@ -22,7 +23,9 @@ def checkpoint(run: Run, place: Address) -> Checkpoint:
     ``final`` and ``step-K`` are stored in the level; ``init`` and ``rewind`` are objects of
     the store, both of the run; ``ticket`` is what the level was trained from ⊙ mask, see below;
     ``baseline`` the previous level's final ⊙ mask, ``mask`` the final weights with the level's mask
-    (for overlap). An imported level may know its ticket only, or nothing of where it began.
+    (for overlap), ``planted`` the ticket hidden in what the run began with, ``target`` that with
+    its outputs rescaled, as `landscape.data_store.truth` says. An imported level may know its
+    ticket only, or nothing of where it began.
 
     A level that is rewound was trained from the rewind point, through which a dense level 0 passes
     too. A level that starts from new or noisy weights, or goes on from trained ones, keeps these
@@ -32,6 +35,8 @@ def checkpoint(run: Run, place: Address) -> Checkpoint:
     Raises `UsageError` for a level or part that the run does not have.
     """
     level = run.level(place.level if place.level is not None else "last")
+    if place.part in ("planted", "target"):
+        return truth(run, level, place.part)
     point = _point(run, level, place.part)
     is_final = place.part in ("final", "mask")
     return Checkpoint(

@@ -39,15 +39,55 @@ class RunConfig:
     exclude: tuple[str, ...] = option(
         (), "never pruned: output, shortcut, conv, fc, or names of tensors"
     )
+    prune_biases: bool = option(
+        False, "prune biases too, each as its layer's weights are", since=(1, 1)
+    )
     densities: str = option(
         "rate",
-        "how the density falls: by the fractions, or to --density by equal factors, equal "
-        "steps, or at once",
-        choices=("rate", "exponential", "linear", "one-shot"),
+        "how the density falls: by the fractions, or to --density by equal factors (exponential, "
+        "multishot), by equal steps, at once after a dense level, or before any training "
+        "(singleshot)",
+        choices=("rate", "exponential", "multishot", "linear", "one-shot", "singleshot"),
+        also=("schedule",),
     )
-    density: float | None = option(None, "density of the last level", above=0, max=1)
+    density: float | None = option(
+        None,
+        "density of the last level; planted for that of the truth",
+        above=0,
+        max=1,
+        words=("planted",),
+    )
     nested: bool = option(True, "pruned weights stay pruned; otherwise every level chooses anew")
-    keep_connected: bool = option(False, "refuse to prune a whole layer, instead of warning")
+    keep_connected: bool = option(
+        False, "refuse to prune a whole layer or every path to the output, instead of warning"
+    )
+    score_examples: int | None = option(
+        None,
+        "training examples that a criterion looks at; 10 a class or, without classes, 40 unless "
+        "given",
+        min=1,
+        since=(1, 1),
+    )
+    score_rounds: int = option(
+        1,
+        "equal factors in which a level's pruning is done, with new scores before each",
+        min=1,
+        since=(1, 1),
+    )
+    score_epochs: int = option(
+        10, "epochs in which edge-popup learns its scores", min=1, since=(1, 1)
+    )
+    score_lr: float = option(
+        0.1, "learning rate of the scores of edge-popup", above=0, since=(1, 1)
+    )
+    score_annealed: bool = option(
+        False, "let the density fall by equal factors while edge-popup learns", since=(1, 1)
+    )
+    score_softmax: bool = option(
+        False,
+        "put a softmax before the loss of edge-popup, as the code of Fischer & Burkholz does",
+        since=(1, 1),
+    )
     retrain: str = option(
         "rewind",
         "what a level starts from: the rewind point and its schedule; trained weights and the "
@@ -61,6 +101,13 @@ class RunConfig:
     rewind_step: int = option(0, "step whose weights every level starts from", min=0)
     rewind_epoch: int | None = option(None, "the same in epochs", min=0)
     iterations: int = option(1000, "training steps per level", min=1)
+    last_iterations: int | None = option(
+        None,
+        "the same of the last level, to which its learning rate's schedule is stretched; as many "
+        "unless given",
+        min=1,
+        since=(1, 1),
+    )
     batch_size: int = option(60, "examples per step", min=1)
     optimizer: str = option("adam", "optimiser", choices=("adam", "adamw", "sgd"))
     lr: float = option(1.2e-3, "learning rate", above=0)
@@ -85,7 +132,7 @@ class RunConfig:
     initialization: str = option(
         "glorot-normal",
         "initial weights",
-        choices=("glorot-normal", "kaiming-normal", "model"),
+        choices=("glorot-normal", "kaiming-normal", "scaled-normal", "scaled-uniform", "model"),
     )
     norm_scale: str = option(
         "one", "initial scales of normalisation layers", choices=("one", "uniform")
@@ -103,11 +150,16 @@ class RunConfig:
     def __post_init__(self) -> None:
         check(self)
         self._check_densities()
-        if self.rewind_step >= self.iterations:
+        if self.criterion == "edge-popup" and self.scope == "global":
             raise UsageError(
-                f"rewind_step {self.rewind_step} is not before the last of {self.iterations} "
-                "iterations; use a smaller step"
+                "scope is global, but edge-popup ranks within layers; use --scope layer"
             )
+        for steps in (self.iterations, self.last_iterations or self.iterations):
+            if self.rewind_step >= steps:
+                raise UsageError(
+                    f"rewind_step {self.rewind_step} is not before the last of {steps} "
+                    "iterations; use a smaller step"
+                )
         for step in self.snapshots:
             if not self.rewind_step < step < self.iterations:
                 raise UsageError(
@@ -120,7 +172,7 @@ class RunConfig:
         if self.densities == "rate" and self.density is not None:
             raise UsageError(
                 f"density is {self.density}, but the fractions say how the density falls; give "
-                "--densities exponential, linear or one-shot with it, or leave it out"
+                "--densities exponential, linear, one-shot or singleshot with it, or leave it out"
             )
         if self.densities != "rate" and self.density is None:
             raise UsageError(
@@ -131,7 +183,11 @@ class RunConfig:
             raise UsageError(
                 f"levels is {self.levels}; one-shot pruning has 2, the dense one and the pruned one"
             )
-        if self.density is not None and self.levels < 2:
+        if self.densities == "singleshot" and self.levels != 1:
+            raise UsageError(
+                f"levels is {self.levels}; singleshot pruning has 1, pruned before it is trained"
+            )
+        if self.density is not None and self.levels < 2 and self.densities != "singleshot":
             raise UsageError(
                 f"levels is {self.levels}; a density of the last level needs at least 2, the dense "
                 "one included"
@@ -139,8 +195,14 @@ class RunConfig:
         if not self.nested and self.densities == "rate":
             raise UsageError(
                 "without nesting, fractions of the survivors have no meaning; give --densities "
-                "exponential, linear or one-shot with --density"
+                "exponential, linear, one-shot or singleshot with --density"
             )
+
+    @property
+    def all_iterations(self) -> int:
+        """Training steps of all levels."""
+        last = self.iterations if self.last_iterations is None else self.last_iterations
+        return (self.levels - 1) * self.iterations + last
 
     @property
     def noise_seed(self) -> int:
@@ -228,7 +290,9 @@ class Level:
     trace
         The training curve.
     metrics
-        Loss and error of the final weights on each whole split, and the early-stop step.
+        Loss and error of the final weights on each whole split, the early-stop step, and
+        ``connected``: 1 where the mask leaves a path from input to output, 0 where it leaves none,
+        NaN where that is not known.
     origins
         Digests of the run's ``init`` and ``rewind`` points, which are objects of the store.
     status
@@ -271,7 +335,8 @@ class Checkpoint:
     level
         Level number, None for foreign files.
     part
-        ``final``, ``init``, ``rewind``, ``ticket``, ``baseline``, ``mask`` or ``step-K``.
+        ``final``, ``init``, ``rewind``, ``ticket``, ``baseline``, ``mask``, ``planted``,
+        ``target`` or ``step-K``.
     status
         ``done``, or ``diverged`` if training met a non-finite loss.
     home

@@ -35,8 +35,9 @@ def option(default: Any, text: str, **rules: Any) -> Any:
         One line of help.
     rules
         ``choices``, ``min``, ``max``, ``above`` (exclusive minimum): checked by `check`.
-        ``listed`` names the table whose names are the choices. ``since`` and ``groups`` as
-        `question` has them.
+        ``listed`` names the table whose names are the choices, ``words`` are given for numbers
+        that are not known yet, and ``also`` are other names of the option. ``since`` and
+        ``groups`` as `question` has them.
     """
     return field(default=default, metadata={"help": text, **rules})
 

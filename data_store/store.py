@@ -7,7 +7,7 @@ import json
 import re
 import secrets
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,7 +128,7 @@ class Run:
         """The manifest ``run.json``: configuration, tensors, data, versions."""
         path = layout.run_manifest(self.root, self.name)
         record = read_manifest(path, layout.RUN_FORMAT, layout.RUN_VERSION, root=self.root)
-        for entry in ("config", "spec", "data", "provenance", "imported", "branch"):
+        for entry in ("config", "spec", "data", "provenance", "imported", "branch", "planted"):
             if not isinstance(record.get(entry, {}), dict):
                 raise DamagedFile(
                     f"{path} says {record[entry]!r:.80} of its {entry}; it was not written by "
@@ -148,10 +148,13 @@ class Run:
         settings = {k: v for k, v in record.get("config", {}).items() if k != "levels"}
         if settings.get("max_examples") is None:  # runs made before there was this setting
             settings.pop("max_examples", None)
+        for name, default in _late_settings().items():
+            if settings.get(name) == default:
+                settings.pop(name, None)
         data = record.get("data", {}).get("digest")
         parts = [settings, record.get("spec"), record.get("init"), data]
         parts.append(record.get("imported", {}).get("levels"))
-        parts += [record["branch"]] if "branch" in record else []
+        parts += [record[entry] for entry in ("branch", "planted") if entry in record]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -340,6 +343,13 @@ def make_manifest(root: Path) -> None:
 def _entries(root: Path) -> list[Path]:
     """What lies in a folder, nothing if it is not there."""
     return list(root.iterdir()) if root.is_dir() else []
+
+
+def _late_settings() -> dict[str, Any]:
+    """Settings that there have not always been, and what runs made before have of them."""
+    from landscape.data_store.records import RunConfig
+
+    return {f.name: f.default for f in fields(RunConfig) if "since" in f.metadata}
 
 
 def _version() -> str:

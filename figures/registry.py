@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from landscape.data_store.table import Entry, Table
 
@@ -29,12 +29,15 @@ class Figure:
         The kind of dataset it is drawn from.
     draw
         Draws the complete figure of such a dataset, at the size of a paper.
+    settings
+        What the command asks the analysis with, where it is not the defaults.
     """
 
     name: str
     summary: str
     schema: ResultSchema
     draw: Callable[[xr.Dataset], Canvas]
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 FIGURES: Table[Figure] = Table(
@@ -93,6 +96,21 @@ FIGURES: Table[Figure] = Table(
             "landscape.figures.insights:FIGURE",
             "the seven claims about iterative pruning, every strategy by weights remaining",
             "Saleem et al. 2024",
+        ),
+        "planted-singleshot": Entry(
+            "landscape.figures.planted_singleshot:FIGURE",
+            "strong and weak tickets of every pruner that prunes once, beside the planted ticket",
+            "Fischer & Burkholz 2022, figure 3",
+        ),
+        "planted-multishot": Entry(
+            "landscape.figures.planted_multishot:FIGURE",
+            "the same of pruners that prune and train in turn",
+            "Fischer & Burkholz 2022, figure 4",
+        ),
+        "planted-overlap": Entry(
+            "landscape.figures.planted_overlap:FIGURE",
+            "how much of a planted ticket masks hold by weights remaining, beside chance",
+            "Fischer & Burkholz 2022, who do not measure it",
         ),
     },
 )

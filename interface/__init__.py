@@ -17,7 +17,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from landscape.api import ask, branch, draw, export, import_run, insights, open, train
+    from landscape.api import (
+        ask,
+        branch,
+        draw,
+        export,
+        import_run,
+        insights,
+        open,
+        plant,
+        sweep,
+        train,
+    )
     from landscape.data_store.errors import LandscapeError, UsageError
     from landscape.data_store.mask import Mask
     from landscape.data_store.params import ParamSpec
@@ -34,6 +45,8 @@ _HOMES = {
     "import_run": "landscape.api",
     "insights": "landscape.api",
     "open": "landscape.api",
+    "plant": "landscape.api",
+    "sweep": "landscape.api",
     "train": "landscape.api",
     "LandscapeError": "landscape.data_store.errors",
     "UsageError": "landscape.data_store.errors",
@@ -66,7 +79,9 @@ __all__ = [
     "insights",
     "make_task",
     "open",
+    "plant",
     "record_of",
+    "sweep",
     "train",
 ]
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from landscape.data_store.records import Checkpoint
     from landscape.subject import Source
+    from landscape.sweeper import Swept
     from landscape.trainer import Listener
     from landscape.training.task import Task
 
@@ -97,6 +98,26 @@ def branch(
         listener=listener,
         **settings,
     )
+
+
+def plant(
+    target: str,
+    *,
+    name: str,
+    store: Store | None = None,
+    data: str | Path | None = None,
+    device: str = "auto",
+    **settings: Any,
+) -> Run:
+    """Hide a ticket in a random network, as a run; see `landscape.planter.plant`.
+
+    ``plant("circle", depth=5, width=100, name="circle")``; then
+    ``branch("circle@0", mask="dense", criterion="synflow", densities="multishot", levels=11,
+    density="planted", name="circle-synflow")`` seeks it.
+    """
+    from landscape.planter import plant as hide
+
+    return hide(target, store=store or open(), name=name, data=data, device=device, **settings)
 
 
 def import_run(
@@ -185,6 +206,36 @@ def insights(
         store or (homes[0] if homes else open()), data=Path(data) if data else None, device=device
     )
     return judge(names, InsightsSettings(**settings), context)
+
+
+def sweep(
+    file: str | Path,
+    *,
+    quick: bool = False,
+    store: Store | None = None,
+    data: str | Path | None = None,
+    device: str = "auto",
+    jobs: int | None = None,
+    threads: int | None = None,
+    only_stored: bool = False,
+) -> Swept:
+    """Carry out an experiment file and ask its analyses; see `landscape.sweeper.sweep`.
+
+    ``sweep("experiments/plant-n-seek.toml", quick=True, jobs=2)["overlap"]`` is the dataset of an
+    analysis, with what the grid varies as coordinates. What is done is read from the store; with
+    ``only_stored`` nothing else happens, and `Swept.missing` says what is not there. The sweep is
+    done by `jobs` processes, or as many as the file says; what fails is in `Swept.failed`.
+    """
+    from landscape.experiment_file import read_experiment
+    from landscape.steps import Place
+    from landscape.sweeper import agenda, executor, gather
+    from landscape.sweeper import sweep as carry_out
+
+    found = read_experiment(Path(file), quick=quick)
+    place = Place(store or open(), Path(data) if data else None, device, threads)
+    if only_stored:
+        return gather(agenda(found.experiment, place.store), place)
+    return carry_out(found.experiment, place, executor(jobs or found.jobs or 1))
 
 
 def draw(name: str, ds: xarray.Dataset) -> Figure:

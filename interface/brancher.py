@@ -12,7 +12,6 @@ from landscape.branch_settings import BranchSettings
 from landscape.data_store.address import Address, parse_address
 from landscape.data_store.errors import LandscapeError, UsageError
 from landscape.data_store.mask import Mask
-from landscape.data_store.params import ParamSpec
 from landscape.data_store.records import Level, Point, RunConfig
 from landscape.data_store.settings import to_json
 from landscape.data_store.store import Run, Store
@@ -25,9 +24,10 @@ from landscape.training.branching import (
     permuted,
     require_transferable,
 )
-from landscape.training.criteria import Candidate
-from landscape.training.imp import Origin, require_connected
-from landscape.training.prune import prune
+from landscape.training.connection import require_connected
+from landscape.training.criteria import Candidate, Sight
+from landscape.training.imp import Origin
+from landscape.training.prune import chosen
 from landscape.training.registry import CRITERIA
 
 _OF_TRAINED = ("lr-rewind", "finetune", "continue")  # modes that go on from trained weights
@@ -83,9 +83,8 @@ class Branch:
 
     def originate(
         self,
-        config: RunConfig,
+        sight: Sight,
         fresh: Point,
-        spec: ParamSpec,
         all_kinds: dict[str, str],
         kinds: dict[str, str],
     ) -> tuple[Point, Origin]:
@@ -93,10 +92,10 @@ class Branch:
 
         Parameters
         ----------
-        config
-            The branch's settings.
-        fresh, spec
-            Initial weights of the branch's own network.
+        sight
+            The branch's network, data and settings.
+        fresh
+            Initial weights of its network.
         all_kinds, kinds
             Its prunable tensors with and without those excluded.
 
@@ -104,6 +103,7 @@ class Branch:
         the parent keeps, or the mask cannot have the density asked for; `LandscapeError` if it
         needs trained weights and the level diverged.
         """
+        config, spec = sight.config, sight.network.spec
         old, final = self.level.mask.spec, self.level.points["final"]
         redrawn = output_tensors(spec, all_kinds) if self.is_transfer else ()
         require_transferable((old, final), (spec, fresh), redrawn, str(self.address))
@@ -115,8 +115,8 @@ class Branch:
         init, trained = carried(self.parent.point(self.level.origins["init"])), carried(final)
         rewind = carried(self._rewind(config))
         before = carried_mask(self.level.mask, spec, kinds)
-        mask = self._mask(config, before, init, trained)
-        require_connected(config, 0, before, mask)
+        mask = self._mask(sight, before, init, trained)
+        require_connected(sight, 0, before, mask)
         if config.density is not None and config.nested:
             self._keep(mask, config.density, config.scope, "density")
         return init, Origin(mask, rewind, trained)
@@ -153,9 +153,9 @@ class Branch:
             )
         return kept[f"step-{step}"]
 
-    def _mask(self, config: RunConfig, mask: Mask, init: Point, trained: Point) -> Mask:
+    def _mask(self, sight: Sight, mask: Mask, init: Point, trained: Point) -> Mask:
         """The mask of the branch's level 0, given the level's on the branch's network."""
-        how = self.settings.mask
+        config, how = sight.config, self.settings.mask
         if how == "dense":
             return Mask.dense(mask.spec, mask.prunable)
         if how in ("permuted", "permuted-layers"):
@@ -164,11 +164,18 @@ class Branch:
         if how == "preserved":
             return mask
         assert self.settings.mask_density is not None
-        scores = CRITERIA.load(config.criterion)(
-            Candidate(trained.theta, init.theta, mask, config.seed, self.level.number + 1)
+        candidate = Candidate(
+            theta=trained.theta,
+            init=init.theta,
+            mask=mask,
+            seed=config.seed,
+            level=self.level.number + 1,
+            buffers=trained.buffers,
+            sight=sight,
         )
-        density = self.settings.mask_density
-        return prune(scores, mask, self._keep(mask, density, config.scope, "mask_density"))
+        keep = self._keep(mask, self.settings.mask_density, config.scope, "mask_density")
+        criterion = CRITERIA.load(config.criterion)
+        return chosen(criterion, candidate, keep, nested=True, rounds=config.score_rounds)
 
     def _keep(self, mask: Mask, density: float, scope: str, name: str) -> int | dict[str, int]:
         """How many weights a mask pruned to a density keeps: of each layer, or in all.
@@ -239,10 +246,14 @@ def branch_config(store: Store, parent: str, settings: Mapping[str, Any]) -> Run
     """The settings of a branch: what is given, over the parent's, with one level.
 
     How the density falls and which snapshots are kept is not taken from the parent. The fields of
-    `BranchSettings` are passed over. Raises `UsageError` for an address or a setting that does not
-    exist.
+    `BranchSettings` are passed over. A density ``planted`` is that of the truth.
+
+    Raises `UsageError` for an address or a setting that does not exist.
     """
-    return derived(_parent(store, parent)[0].config, settings)
+    from landscape.planning import numbered
+
+    run = _parent(store, parent)[0]
+    return derived(run.config, numbered(run, settings))
 
 
 def derived(own: RunConfig, settings: Mapping[str, Any]) -> RunConfig:
@@ -250,7 +261,7 @@ def derived(own: RunConfig, settings: Mapping[str, Any]) -> RunConfig:
     of_mask = {field.name for field in fields(BranchSettings)}
     changes = given({k: v for k, v in settings.items() if k not in of_mask})
     unset: dict[str, Any] = {"levels": 1, "snapshots": ()}
-    unset |= {"densities": "rate", "density": None, "nested": True}
+    unset |= {"densities": "rate", "density": None, "nested": True, "last_iterations": None}
     unset |= {"rewind_step": 0} if "rewind_epoch" in changes else {}
     inherited = {setting.name: getattr(own, setting.name) for setting in fields(own)}
     config = RunConfig(**merged({**inherited, **unset}, changes))

@@ -17,6 +17,8 @@ _ORDER = (
     "demo",
     "train",
     "branch",
+    "plant",
+    "sweep",
     *ANALYSES,
     "insights",
     "ls",

@@ -2,97 +2,25 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import tomllib
-import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
-from pydantic_core import ErrorDetails
-
+from landscape.analysis.registry import ANALYSES
 from landscape.branch_settings import BranchSettings
-from landscape.data_store.errors import LandscapeError, UsageError
+from landscape.data_store.address import parse_address
+from landscape.data_store.errors import LandscapeError, UsageError, unknown
 from landscape.data_store.files import read_file
 from landscape.data_store.records import RunConfig
-from landscape.experiment import Experiment, Offshoot, Planned, Variant
+from landscape.experiment import Ask, Experiment, Offshoot, Planned, Plant, Variant
+from landscape.experiment_faults import faults
+from landscape.experiment_tables import LISTS
+from landscape.sweep_grid import PLANT, Rule
 
 SIZE_LIMIT = 2**20
-_STRICT = ConfigDict(extra="forbid", strict=True)
-
-
-def _settings(*classes: type[Any]) -> dict[str, Any]:
-    """Optional fields of a pydantic model: those of settings classes, tuples as lists."""
-    made: dict[str, Any] = {}
-    for cls in classes:
-        hints = typing.get_type_hints(cls)
-        for setting in fields(cls):
-            hint = hints[setting.name]
-            if typing.get_origin(hint) is tuple:
-                hint = list[typing.get_args(hint)[0]]  # type: ignore[misc]
-            made[setting.name] = (hint | None, None)
-    return made
-
-
-_Train = create_model("_Train", __config__=_STRICT, **_settings(RunConfig))
-_Quick = create_model(
-    "_Quick", __config__=_STRICT, replicates=(int | None, None), **_settings(RunConfig)
-)
-_Variant = create_model(
-    "_Variant",
-    __config__=_STRICT,
-    name=(str, ...),
-    quick=(_Train | Literal[False] | None, None),
-    **_settings(RunConfig),
-)
-_At = int | str | list[int]
-_BranchQuick = create_model(
-    "_BranchQuick",
-    __config__=_STRICT,
-    at=(_At | None, None),
-    **_settings(BranchSettings, RunConfig),
-)
-_Branch = create_model(
-    "_Branch",
-    __config__=_STRICT,
-    name=(str, ...),
-    at=(_At, ...),
-    of=(str | None, None),
-    quick=(_BranchQuick | Literal[False] | None, None),
-    **_settings(BranchSettings, RunConfig),
-)
-_File = create_model(
-    "_File",
-    __config__=_STRICT,
-    name=(str | None, None),
-    replicates=(int | None, Field(None, ge=1)),
-    jobs=(int | None, Field(None, ge=1)),
-    train=(_Train | None, None),
-    quick=(_Quick | None, None),
-    variant=(list[_Variant], []),  # type: ignore[valid-type]
-    branch=(list[_Branch], []),  # type: ignore[valid-type]
-)
-_MODELS: dict[str, tuple[str, type[BaseModel]]] = {
-    "train": ("[train]", _Train),
-    "quick": ("[quick]", _Quick),
-    "variant": ("[[variant]]", _Variant),
-    "branch": ("[[branch]]", _Branch),
-}
-_ALTERNATIVES = ("int", "str", "list[int]", "_Train", "_BranchQuick", "literal[False]")
-_KINDS = {
-    "int_type": "a whole number",
-    "float_type": "a number",
-    "finite_number": "a finite number",
-    "string_type": "text",
-    "bool_type": "true or false",
-    "list_type": "a list",
-    "model_type": "a table",
-    "model_attributes_type": "a table",
-    "greater_than_equal": "at least 1",
-}
 
 
 class FaultyFile(UsageError):
@@ -137,11 +65,11 @@ def read_experiment(path: Path, *, quick: bool = False) -> ExperimentFile:
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"{path} is no TOML file: {error}") from error
     try:
-        _File.model_validate(record)
-    except ValidationError as error:
-        sentences = [f"{path}: {sentence}" for sentence in _sentences(error, record)]
-        kind = UsageError(sentences[0]) if len(sentences) == 1 else FaultyFile(sentences)
-        raise kind from error
+        sentences = [f"{path}: {sentence}" for sentence in faults(record)]
+    except LandscapeError as error:
+        raise UsageError(f"{path}: {error}") from error
+    if sentences:
+        raise UsageError(sentences[0]) if len(sentences) == 1 else FaultyFile(sentences)
     with_quick = record.get("quick")
     if quick and with_quick is None:
         raise UsageError(f"{path}: there is no [quick] table; leave out --quick")
@@ -153,26 +81,114 @@ def read_experiment(path: Path, *, quick: bool = False) -> ExperimentFile:
 
 def _experiment(record: Mapping[str, Any], quick: bool) -> Experiment:
     """The experiment of a checked record."""
-    name, train = record.get("name"), record.get("train")
-    if (name is None) != (train is None):
-        raise UsageError("'name' and the [train] table go together; give both or neither")
-    if name is None and not record.get("branch"):
-        raise UsageError("there is nothing to train; give 'name' and a [train] table")
-    if name is None and (record.get("variant") or record.get("replicates")):
-        raise UsageError("variants and replicates need a run; give 'name' and a [train] table")
+    _require_runs(record)
+    name = record.get("name")
     parts = {
         table: [p for p in record.get(table, ()) if not (quick and p.get("quick") is False)]
-        for table in ("variant", "branch")
+        for table in ("variant", "branch", "plant", "when", "analysis")
     }
     over = dict(record.get("quick") or {}) if quick else {}
     replicates = over.pop("replicates", record.get("replicates"))
     return Experiment(
         name=f"{name}-quick" if name and quick else name,
-        settings={**(train or {}), **over},
+        settings={**record.get("train", {}), **over},
         variants=tuple(Variant(part["name"], _without(part, quick)) for part in parts["variant"]),
         branches=tuple(_offshoot(part, quick) for part in parts["branch"]),
         replicates=replicates,
+        grid={
+            key: tuple(values) for key, values in _without(record.get("grid", {}), quick).items()
+        },
+        rules=tuple(_rule(part, record, quick) for part in parts["when"]),
+        plants=tuple(_plant(part, quick) for part in parts["plant"]),
+        asks=_asks(parts["analysis"], quick),
     )
+
+
+def _require_runs(record: Mapping[str, Any]) -> None:
+    """Raise `UsageError` unless the tables of a file make runs together."""
+    name, train, grid = record.get("name"), record.get("train"), record.get("grid")
+    if grid is None:
+        if (name is None) != (train is None):
+            raise UsageError("'name' and the [train] table go together; give both or neither")
+        if name is None and not record.get("branch"):
+            raise UsageError("there is nothing to train; give 'name' and a [train] table")
+        if name is None and (record.get("variant") or record.get("replicates")):
+            raise UsageError("variants and replicates need a run; give 'name' and a [train] table")
+        for table in ("plant", "when"):
+            if record.get(table):
+                raise UsageError(f"a [[{table}]] table is there for a [grid]; give one")
+    elif name is None:
+        raise UsageError("a [grid] needs a name for its runs; give 'name'")
+    elif not set(grid) - {"quick"}:
+        raise UsageError("the [grid] is empty; give it lists of settings, as lr = [0.1, 0.01]")
+
+
+def _plant(part: Mapping[str, Any], quick: bool) -> Plant:
+    """A planted network of a checked record."""
+    settings = _without(part, quick)
+    return Plant(part["name"], settings.pop("target"), settings)
+
+
+def _rule(part: Mapping[str, Any], record: Mapping[str, Any], quick: bool) -> Rule:
+    """What follows from the grid of a checked record.
+
+    Raises `UsageError` for a rule about nothing, and about a value that nowhere is taken.
+    """
+    where = {}
+    for key, value in part.items():
+        if key in ("set", "quick"):
+            continue
+        several = isinstance(value, list)
+        if several and key in LISTS:
+            several = bool(value) and isinstance(value[0], list)
+        where[key] = tuple(value) if several else (value,)
+        _require_taken(key, where[key], record)
+    if not where:
+        raise UsageError("a [[when]] table asks for nothing; put what it sets into [train]")
+    return Rule(where, {**part["set"], **((part.get("quick") or {}) if quick else {})})
+
+
+def _require_taken(key: str, wanted: Sequence[Any], record: Mapping[str, Any]) -> None:
+    """Raise `UsageError` for a value that neither the grid nor its quick size takes."""
+    grid = record["grid"]
+    taken = [*grid.get(key, ()), *(grid.get("quick") or {}).get(key, ())]
+    if key == PLANT:
+        taken = [plant["name"] for plant in record.get("plant", ())]
+    for value in wanted:
+        if taken and value not in taken:
+            raise UsageError(
+                f"a [[when]] table: {unknown(f'{key} of the grid', str(value), map(str, taken))}"
+            )
+
+
+def _asks(parts: Iterable[Mapping[str, Any]], quick: bool) -> tuple[Ask, ...]:
+    """The analyses of a checked record; raises `UsageError` for one that cannot be asked."""
+    asks: list[Ask] = []
+    for part in parts:
+        settings = _without(part, quick)
+        kind, at = settings.pop("kind"), settings.pop("at", "each")
+        levels = at if at == "each" else tuple(at) if isinstance(at, list) else (at,)
+        ask = Ask(part.get("name", kind), kind, settings, levels)
+        if ask.name in [other.name for other in asks]:
+            raise UsageError(
+                f"two analyses are called {ask.name!r}; give one of them another 'name'"
+            )
+        try:
+            _require_askable(ask)
+        except UsageError as error:
+            raise UsageError(f"analysis {ask.name!r}: {error}") from error
+        asks.append(ask)
+    return tuple(asks)
+
+
+def _require_askable(ask: Ask) -> None:
+    """Raise `UsageError` for settings that an analysis refuses, and levels that are none."""
+    for level in () if ask.at == "each" else ask.at:
+        parse_address(f"run@{level}")
+    if not ask.at:
+        raise UsageError("'at' is an empty list; give levels, 'last' or 'each'")
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in ask.settings.items()}
+    ANALYSES.load(ask.kind).settings(**given)
 
 
 def _offshoot(part: Mapping[str, Any], quick: bool) -> Offshoot:
@@ -189,56 +205,10 @@ def _without(part: Mapping[str, Any], quick: bool) -> dict[str, Any]:
     return {**whole, **(part.get("quick") or {})} if quick else whole
 
 
-def _sentences(error: ValidationError, record: Mapping[str, Any]) -> list[str]:
-    """Pydantic's errors in words, unknown keys first, one for each place.
-
-    Of a key with several types it tells what is wrong by each: what lies deepest says most.
-    """
-    told: dict[tuple[int | str, ...], str] = {}
-    for one in sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden"):
-        place = tuple(part for part in one["loc"] if not _is_alternative(part))
-        told.setdefault(place, _sentence(one, list(place), record))
-    above = {place[:depth] for place in told for depth in range(len(place))}
-    return [sentence for place, sentence in told.items() if place not in above]
-
-
-def _sentence(error: ErrorDetails, place: list[int | str], record: Mapping[str, Any]) -> str:
-    """One of pydantic's errors in words; `place` is where it is in the file."""
-    table, model = _table(place, record)
-    key = next((part for part in reversed(place) if isinstance(part, str)), "")
-    if error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, model.model_fields, n=1, cutoff=0.5)
-        right = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(model.model_fields)}"
-        return f"unknown key {key!r} in {table}; {right}"
-    if error["type"] == "missing":
-        return f"{table} has no {key!r}; give it"
-    wanted = "a level, a list of levels, 'last' or 'each'" if key == "at" else None
-    wanted = wanted or _KINDS.get(error["type"], error["msg"])
-    return f"{key!r} in {table} is {error['input']!r:.80}; it must be {wanted}"
-
-
-def _is_alternative(part: int | str) -> bool:
-    """True for what pydantic adds to a place to say which type of several it tried."""
-    return isinstance(part, str) and part in _ALTERNATIVES
-
-
-def _table(place: list[int | str], record: Mapping[str, Any]) -> tuple[str, type[BaseModel]]:
-    """The table of a file in which an error is, in words, and the keys it may have."""
-    if len(place) < 2 or place[0] not in _MODELS:
-        return "the file", _File
-    words, model = _MODELS[str(place[0])]
-    if len(place) > 2 and isinstance(place[1], int):
-        part = record[str(place[0])][place[1]]
-        named = part.get("name") if isinstance(part, Mapping) else None
-        words = f"{place[0]} {named!r}" if isinstance(named, str) else f"{words} {place[1] + 1}"
-        if place[2] == "quick" and len(place) > 3:
-            quick = _BranchQuick if model is _Branch else _Train
-            return f"quick of {words}", quick
-    return words, model
-
-
 def complete(experiment: Experiment, planned: Iterable[Planned], jobs: int | None = None) -> str:
     """The TOML of an experiment with every setting of its runs; `read_experiment` reads it.
+
+    The experiment has no grid: the settings of one are not those of a run.
 
     Parameters
     ----------
@@ -260,6 +230,8 @@ def complete(experiment: Experiment, planned: Iterable[Planned], jobs: int | Non
             lines += ["", "[[variant]]", *_lines({"name": variant.name, **settings})]
     for branch in experiment.branches:
         lines += ["", "[[branch]]", *_lines(_branch(branch))]
+    for ask in experiment.asks:
+        lines += ["", "[[analysis]]", *_lines(_ask(ask))]
     return "\n".join(lines).lstrip("\n") + "\n"
 
 
@@ -274,6 +246,11 @@ def _branch(branch: Offshoot) -> dict[str, Any]:
     """A branch's table: it has its own settings, and the others of the run it begins at."""
     taken = {setting.name: setting.default for setting in fields(BranchSettings)}
     return {"name": branch.name, "at": branch.at, "of": branch.of, **taken, **branch.settings}
+
+
+def _ask(ask: Ask) -> dict[str, Any]:
+    """The table of an analysis."""
+    return {"name": ask.name, "kind": ask.kind, "at": ask.at, **ask.settings}
 
 
 def _all(config: RunConfig) -> dict[str, Any]:

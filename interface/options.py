@@ -40,6 +40,25 @@ class CommaSeparated(click.ParamType[tuple[Any, ...]]):
             )
 
 
+class NumberOrWord(click.ParamType[float | str]):
+    """A number, or one of a few words that stand for one."""
+
+    def __init__(self, words: tuple[str, ...]) -> None:
+        self.words = words
+        self.name = "|".join(("float", *words))
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float | str:
+        """The number or the word."""
+        if value in self.words:
+            return str(value)
+        try:
+            return float(value)
+        except ValueError:
+            self.fail(f"{value!r} is no number and not {' or '.join(self.words)}", param, ctx)
+
+
 class Bytes(click.ParamType[int]):
     """A number of bytes, as ``500MB`` or ``8GiB``."""
 
@@ -73,6 +92,7 @@ def settings_options(cls: type[Any], *, defaults: str = "") -> Callable[[F], F]:
 def _option(setting: Any, hint: Any, defaults: str) -> Callable[[F], F]:
     """The click option of one field."""
     name = "--" + setting.name.replace("_", "-")
+    names = [name, *(f"--{other}" for other in setting.metadata.get("also", ())), setting.name]
     text = _help(setting, defaults)
     if hint is bool:
         return click.option(f"{name}/--no-{name[2:]}", default=None, help=text)
@@ -81,9 +101,11 @@ def _option(setting: Any, hint: Any, defaults: str) -> Callable[[F], F]:
         return click.option(name, setting.name, type=kind, default=None, help=text)
     if typing.get_origin(hint) is types.UnionType:
         hint = next(arg for arg in typing.get_args(hint) if arg is not type(None))
+    if "words" in setting.metadata:
+        hint = NumberOrWord(setting.metadata["words"])
     choices = setting.metadata.get("choices")
     metavar = "|".join(choices) if choices else None
-    return click.option(name, setting.name, type=hint, default=None, help=text, metavar=metavar)
+    return click.option(*names, type=hint, default=None, help=text, metavar=metavar)
 
 
 def _help(setting: Any, defaults: str) -> str:

@@ -21,6 +21,7 @@ from landscape.data_store.store import Run
 from landscape.sources import model_named, task_named
 from landscape.training.augment import require_pictures
 from landscape.training.batches import Batches, batches
+from landscape.training.criteria import Sight
 from landscape.training.imp import Experiment, Origin
 from landscape.training.loop import on_device
 from landscape.training.models import (
@@ -122,7 +123,7 @@ def prepare(plan: Plan, task: Task, device: torch.device) -> Prepared:
     config = plan.config
     module = _network(config, task, config.seed)
     spec = parameter_spec(module)
-    all_kinds = prunable_kinds(module)
+    all_kinds = prunable_kinds(module, biases=config.prune_biases)
     _require_trainable(config.model, module, all_kinds)
     kinds = without(all_kinds, config.exclude)
     require_fit(module, task)
@@ -130,13 +131,14 @@ def prepare(plan: Plan, task: Task, device: torch.device) -> Prepared:
     if config.augment:
         require_pictures(task.input_shape)
     init, origin = current_point(module, spec), None
+    network = Network(module, spec, device)
+    task_there = on_device(task, network)
     if plan.branch is not None:
         plan.branch.require_same_data(config, task.digest)
         # the source's own seed would draw its own output layer again
         fresh = _network(config, task, stream(config.seed, "transfer"))
-        init, origin = plan.branch.originate(
-            config, current_point(fresh, spec), spec, all_kinds, kinds
-        )
+        sight = Sight(network, task_there, config)
+        init, origin = plan.branch.originate(sight, current_point(fresh, spec), all_kinds, kinds)
     _require_weights_left(config, kinds, spec, origin)
 
     def redraw(level: int) -> Point:
@@ -144,10 +146,9 @@ def prepare(plan: Plan, task: Task, device: torch.device) -> Prepared:
         fresh = _network(config, task, stream(config.seed, "reinitialization", level))
         return current_point(fresh, spec)
 
-    network = Network(module, spec, device)
     experiment = Experiment(
         network=network,
-        task=on_device(task, network),
+        task=task_there,
         config=config,
         criterion=CRITERIA.load(config.criterion),
         kinds=kinds,
@@ -221,7 +222,8 @@ def require_same(run: Run, plan: Plan) -> None:
     """Raise `UsageError` at the first setting that differs from the run's (levels may)."""
     config, description = plan.config, run.description
     old, new = to_json(replace(run.config, levels=config.levels)), to_json(config)
-    if config.retrain == "continue" or config.density is not None:
+    counted = (config.density, config.last_iterations) != (None, None)
+    if config.retrain == "continue" or counted:
         old = to_json(run.config)  # what the levels are depends on how many there are
     if config.lr_schedule == "cosine":
         old["lr_milestones"] = []  # of a protocol; they were stated once, and never used

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import shutil
 import sys
 import unicodedata
@@ -21,23 +22,43 @@ _NARROWEST = 6
 
 
 def print_table(
-    columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str | None = None
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    title: str | None = None,
+    grouped: bool = False,
 ) -> None:
     """A table; numbers are aligned to the right, None and NaN shown as a dash.
 
-    On a terminal it fits the width, long entries folded; piped, a row is a line.
+    On a terminal it fits the width, long entries folded; piped, a row is a line. If it is
+    `grouped` and a terminal has no room for its first column, that becomes lines between the rows.
     """
     body = [[_cell(value) for value in row] for row in rows]
     right = [
         any(isinstance(row[i], int | float) or str(row[i]).endswith("%") for row in rows)
         for i in range(len(columns))
     ]
-    widths = [max(map(_width, texts)) for texts in zip(columns, *body, strict=True)]
+    texts = list(zip(columns, *body, strict=True))
+    widths = [max(map(_width, column)) for column in texts]
+    first, groups = 0, [""] * len(body)
     if sys.stdout.isatty():
-        widths = _fitted(widths, shutil.get_terminal_size().columns)
-    lines = [line for row in body for line in _lines(row, widths, right)]
-    head = [click.style(line, bold=True) for line in _lines(columns, widths, right)]
+        whole = [max(map(_longest_word, column)) for column in texts]
+        room = shutil.get_terminal_size().columns
+        if grouped and _across([widths[0], *whole[1:]]) > room:
+            first, groups = 1, [row[0] for row in body]
+        widths = _fitted(widths[first:], whole[first:], room)
+    lines = []
+    for i, row in enumerate(body):
+        if first and groups[i : i + 1] != groups[i - 1 : i]:
+            lines.append(groups[i])
+        lines += _lines(row[first:], widths, right[first:])
+    head = [click.style(line, bold=True) for line in _lines(columns[first:], widths, right[first:])]
     click.echo("\n".join([title, *head, *lines] if title else [*head, *lines]))
+
+
+def _across(widths: Sequence[int]) -> int:
+    """Columns of a terminal that a table takes."""
+    return sum(widths) + len(_GAP) * (len(widths) - 1)
 
 
 def _lines(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> list[str]:
@@ -62,20 +83,43 @@ def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) ->
 
 
 def _folded(text: str, width: int) -> list[str]:
-    """A text in pieces of at most `width`."""
+    """A text in pieces of at most `width`, whole words where they fit."""
     pieces = [""]
-    for character in text:
-        if _width(pieces[-1] + character) > width:
+    for word in _words(text):
+        if pieces[-1] and _width(pieces[-1] + word.rstrip()) > width:
             pieces.append("")
-        pieces[-1] += character
-    return pieces
+        for character in word:
+            if character != " " and _width(pieces[-1] + character) > width:
+                pieces.append("")
+            pieces[-1] += character
+    return [piece.rstrip() for piece in pieces]
 
 
-def _fitted(widths: Sequence[int], room: int) -> list[int]:
-    """Widths of columns that fit a terminal, the widest made narrower."""
+def _words(text: str) -> list[str]:
+    """The parts that a text is folded between: at spaces, underscores and points of names.
+
+    >>> _words("fc1.weight"), _words("unit_recall"), _words("12.34 %")
+    (['fc1.', 'weight'], ['unit_', 'recall'], ['12.34 %'])
+    """
+    return re.split(r"(?<= )(?!%)|(?<=_)|(?<=\.)(?=[A-Za-z])", text)
+
+
+def _longest_word(text: str) -> int:
+    """Columns that a text needs if only words are folded."""
+    return max((_width(word.rstrip()) for word in _words(text)), default=0)
+
+
+def _fitted(widths: Sequence[int], whole: Sequence[int], room: int) -> list[int]:
+    """Widths of columns that fit a terminal, the widest made narrower: as far as words stay whole,
+    and only then farther.
+    """
     fitted = list(widths)
-    while sum(fitted) + len(_GAP) * (len(fitted) - 1) > room and max(fitted) > _NARROWEST:
-        fitted[fitted.index(max(fitted))] -= 1
+    for least in (whole, [_NARROWEST] * len(fitted)):
+        while _across(fitted) > room:
+            wide = [w if w > least[i] else 0 for i, w in enumerate(fitted)]
+            if not any(wide):
+                break
+            fitted[wide.index(max(wide))] -= 1
     return fitted
 
 
@@ -133,18 +177,19 @@ def _print_measures(ds: xarray.Dataset, measures: Sequence[str]) -> None:
     """One table of measures that share their dimensions."""
     dims = [str(dim) for dim in ds[measures[0]].dims]
     title = None
-    columns = [*dims[:2], *measures]
+    down = dims[: max(2, len(dims) - 1)]
+    columns = [*down, *measures]
     if len(dims) > 2:
         attrs = ds[measures[0]].attrs
         unit = "" if attrs["units"] in ("fraction", "1") else f", {attrs['units']}"
         title = f"{attrs['long_name']}{unit}"
-        columns = [*dims[:2], *map(_label, ds[dims[2]].values)]
+        columns = [*down, *map(_label, ds[dims[-1]].values)]
     rows = []
-    for place in itertools.product(*(range(ds.sizes[dim]) for dim in dims[:2])):
+    for place in itertools.product(*(range(ds.sizes[dim]) for dim in down)):
         labels = [_label(ds[dim].values[i]) for dim, i in zip(dims, place, strict=False)]
         cells = [_measured(ds[m], value) for m in measures for value in _flat(ds[m].values[place])]
         rows.append([*labels, *cells])
-    print_table(columns, rows, title=title)
+    print_table(columns, rows, title=title, grouped=len(dims) > 1)
 
 
 def _label(value: Any) -> str:

@@ -24,6 +24,14 @@ COMMANDS: Table[click.Command] = Table(
             "landscape.commands.branch:command",
             "Train from a stored level: a control or a transfer.",
         ),
+        "sweep": Entry(
+            "landscape.commands.sweep:command",
+            "Train a grid of runs, ask analyses about all of them, and sum up.",
+        ),
+        "plant": Entry(
+            "landscape.commands.plant:command",
+            "Hide a known ticket in a random network, for pruners to find.",
+        ),
         "ls": Entry("landscape.commands.ls:command", "List the runs or the results of a store."),
         "show": Entry("landscape.commands.show:command", "Describe a run, a level or a result."),
         "figure": Entry("landscape.commands.figure:command", "Draw a figure as PDF and PNG."),

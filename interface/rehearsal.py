@@ -36,7 +36,11 @@ def rehearse(planned: Sequence[Planned], data: Path | None) -> None:
     Cost: reading each data set once, building each network once.
     """
     configs = {run.name: replace(run.config, seed=0) for run in planned}
+    branches = [run for run in planned if run.parent is not None and run.parent[0] in configs]
+    compared = {configs[run.name] for run in branches}
+    compared |= {configs[run.parent[0]] for run in branches if run.parent is not None}
     tasks: dict[tuple[str, int | None, int | None], Task] = {}
+    tried: set[RunConfig] = set()
     built: dict[RunConfig, _Built] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -44,11 +48,13 @@ def rehearse(planned: Sequence[Planned], data: Path | None) -> None:
             place = (config.task, config.validation_size, config.max_examples)
             if place not in tasks:
                 tasks[place] = task_of(config, data)
-            if config not in built:
-                built[config] = _built(config, tasks[place])
-    for run in planned:
-        if run.parent is None or run.parent[0] not in configs:
-            continue
+            if config not in tried:
+                tried.add(config)
+                found = _built(config, tasks[place])
+                if config in compared:  # the others need no room
+                    built[config] = found
+    for run in branches:
+        assert run.parent is not None
         parent, own = configs[run.parent[0]], configs[run.name]
         redrawn = built[own].output if own.task != parent.task else ()
         ticket = f"{run.parent[0]}@{run.parent[1]}"

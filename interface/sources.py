@@ -17,13 +17,16 @@ from torch import nn
 
 from landscape.data_store.errors import LandscapeError, UsageError
 from landscape.training.models import Model, parse_mlp
+from landscape.training.planting.target_data import function_task, is_target, target_task
 from landscape.training.registry import MODELS, TASKS
 from landscape.training.task import Task
+
+FUNCTION = "target:"  # before the place of a function of one variable, whose task is meant
 
 
 def is_factory(name: str) -> bool:
     """True if a name leads to somebody's code rather than to a table of ours."""
-    return ":" in name and not name.startswith("mlp:")
+    return ":" in name and not name.startswith("mlp:") and not is_target(name)
 
 
 def task_named(name: str, data: Path | None, validation_size: int | None) -> Task:
@@ -32,8 +35,9 @@ def task_named(name: str, data: Path | None, validation_size: int | None) -> Tas
     Parameters
     ----------
     name
-        A name of the table of tasks, or where to find a function without arguments that
-        returns a `Task` (see `make_task`).
+        A name of the table of tasks, a planted target's with options, as
+        ``circle:noise=0.1,seed=3``, or where to find a function without arguments that returns a
+        `Task` (see `make_task`); after ``target:`` where to find a function of one variable.
     data
         Folder of data sets; ``$LANDSCAPE_DATA`` or the user's cache if None.
     validation_size
@@ -41,6 +45,11 @@ def task_named(name: str, data: Path | None, validation_size: int | None) -> Tas
 
     Raises `UsageError` or `LandscapeError` in words if there is none or it fails.
     """
+    if is_target(name):
+        return target_task(name, validation_size)
+    if name.startswith(FUNCTION):
+        place = name.removeprefix(FUNCTION)
+        return function_task(function_named(place), place, validation_size=validation_size)
     if is_factory(name):
         if validation_size is not None:
             raise UsageError(
@@ -57,6 +66,12 @@ def task_named(name: str, data: Path | None, validation_size: int | None) -> Tas
     environment = os.environ.get("LANDSCAPE_DATA")
     folder = data or (Path(environment) if environment else None)
     return TASKS.load(name)(folder, validation_size)
+
+
+def function_named(name: str) -> Callable[[Any], Any]:
+    """Somebody's function of one variable, at ``file.py:function`` or ``package.module:name``."""
+    with _neighbours(name.rpartition(":")[0]):
+        return _factory(name, "target")
 
 
 def model_named(name: str) -> Model:
@@ -122,7 +137,7 @@ def _neighbours(place: str) -> Iterator[None]:
             sys.path.remove(beside)
 
 
-def _factory(name: str, noun: str) -> Callable[[], Any]:
+def _factory(name: str, noun: str) -> Callable[..., Any]:
     """The function at ``file.py:factory`` or ``package.module:factory``."""
     place, _, attribute = name.rpartition(":")
     try:
@@ -134,7 +149,7 @@ def _factory(name: str, noun: str) -> Callable[[], Any]:
     factory = getattr(module, attribute, None)
     if not callable(factory):
         raise UsageError(f"{place} has no function {attribute!r}; give the {noun} as FILE.py:NAME")
-    found: Callable[[], Any] = factory
+    found: Callable[..., Any] = factory
     return found
 
 

@@ -243,6 +243,8 @@ def _label(config: RunConfig, mask: str = "") -> str:
     words = "-".join(filter(None, (source, retrain)))
     once = config.densities == "one-shot" and not mask
     words = _CALLED.get(words, words)
+    if config.densities == "singleshot" and not mask:
+        return f"singleshot-{words or IMP}"
     return _once(words or IMP) if once else words or IMP
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from landscape.data_store import layout
 from landscape.data_store.address import check_run_name
-from landscape.data_store.errors import DamagedFile, LandscapeError
+from landscape.data_store.errors import DamagedFile, LandscapeError, UsageError
 from landscape.data_store.files import append_line, move_aside, sweep
 from landscape.data_store.level_file import level_image
 from landscape.data_store.lock import holding
@@ -116,6 +116,11 @@ def carry_out(
     require_threads(threads)
     run = Run(store.root, name, store.size_limit)
     config = plan.config
+    if run.exists and "planted" in run.description:
+        raise UsageError(
+            f"run {name!r} is a planted network; give another --name, and --from {name} to begin "
+            "at it"
+        )
     if run.exists and config.rewind_epoch is None:
         require_same(run, plan)
     task = task_of(config, Path(data) if data else None)

@@ -65,20 +65,47 @@ def analyse(
     Raises `UsageError` for names, settings and addresses that do not exist, `LandscapeError`
     for files that cannot be read or do not fit.
     """
-    analysis = ANALYSES.load(kind)
-    chosen = _settings(analysis, settings)
-    subject = Subject(context, needs_network=analysis.uses_loss)
-    checkpoints = subject.checkpoints(points)
-    groups = _groups(kind, analysis.grouping(chosen), checkpoints)
     tally = tally or Tally()
+    questions, groups = _asked(kind, points, settings, context, tally)
     tally.questions = len(groups)
-    questions = _Questions(kind, analysis, chosen, subject, tally)
     parts = []
     for group in groups:
         tally.ask()
         parts.append(questions.answer(group))
         tally.answer()
     return results.together(parts)
+
+
+def stored_answer(
+    kind: str, points: Sequence[Source], settings: Mapping[str, Any], context: Context
+) -> xarray.Dataset | None:
+    """What `analyse` answers, if the store has all of it; None if it does not.
+
+    Nothing is computed. Parameters and errors as `analyse`.
+    """
+    questions, groups = _asked(kind, points, settings, context, Tally())
+    parts = []
+    for group in groups:
+        stored = questions.stored(group)
+        if stored is None:
+            return None
+        parts.append(stored)
+    return results.together(parts)
+
+
+def _asked(
+    kind: str,
+    points: Sequence[Source],
+    settings: Mapping[str, Any],
+    context: Context,
+    tally: Tally,
+) -> tuple[_Questions, Groups]:
+    """An analysis with its settings, and the groups of checkpoints it is asked about."""
+    analysis = ANALYSES.load(kind)
+    chosen = settings_of(analysis, settings)
+    subject = Subject(context, needs_network=analysis.needs_landscape(chosen))
+    groups = _groups(kind, analysis.grouping(chosen), subject.checkpoints(points))
+    return _Questions(kind, analysis, chosen, subject, tally), groups
 
 
 def _groups(kind: str, grouping: Grouping, points: Sequence[Checkpoint]) -> Groups:
@@ -96,8 +123,11 @@ def _groups(kind: str, grouping: Grouping, points: Sequence[Checkpoint]) -> Grou
     return grouping.split(points)
 
 
-def _settings(analysis: Analysis, given: Mapping[str, Any]) -> Any:
-    """The analysis's settings with the given fields; None leaves a default."""
+def settings_of(analysis: Analysis, given: Mapping[str, Any]) -> Any:
+    """The analysis's settings with the given fields; None leaves a default.
+
+    Raises `UsageError` for a field that it has not, or a value that breaks a rule.
+    """
     names = [setting.name for setting in fields(analysis.settings)]
     for name in given:
         if name not in names:
@@ -116,24 +146,24 @@ class _Questions:
         self._kind, self._analysis = kind, analysis
         self._settings, self._subject = settings, subject
         self._tally = tally
+        self._needs_landscape = analysis.needs_landscape(settings)
         self._bn = str(getattr(settings, "bn", "interpolate"))
         self._landscape: Evaluator | None = None
 
     def answer(self, group: list[Checkpoint]) -> xarray.Dataset:
         """The result for one group of checkpoints, stored or computed."""
-        companions = self._subject.companions(group, self._analysis.companions(group))
+        companions = self._companions(group)
+        known = [c for c in companions if c is not None]
         question = self._question(group, companions)
         root = self._root(group)
         blocks = None
         if root is not None:
-            name = results.result_id(question)
-            stored = results.find_result(root, self._kind, name, limit=self._size_limit)
+            stored = self._stored(root, question, [*group, *known])
             if stored is not None:
-                return _relabelled(stored, group)
-            blocks = Blocks(root, name, self._size_limit)
+                return stored
+            blocks = Blocks(root, results.result_id(question), self._size_limit)
         began = time.perf_counter()
-        if self._analysis.uses_loss:
-            known = [c for c in companions if c is not None]
+        if self._needs_landscape:
             self._landscape = self._subject.landscape(self._bn, [*group, *known])
             self._estimate(self._landscape, group)
         work = BlockWork(blocks, self._tally)
@@ -145,6 +175,27 @@ class _Questions:
         saved = results.save_result(root, ds, record, limit=self._size_limit)
         blocks.clear()
         return saved
+
+    def stored(self, group: list[Checkpoint]) -> xarray.Dataset | None:
+        """The result for one group of checkpoints if the store has it."""
+        companions, root = self._companions(group), self._root(group)
+        if root is None:
+            return None
+        known = [c for c in companions if c is not None]
+        return self._stored(root, self._question(group, companions), [*group, *known])
+
+    def _companions(self, group: list[Checkpoint]) -> list[Checkpoint | None]:
+        """What a group is asked about with; None for what the store does not have."""
+        addresses = self._analysis.companions(group, self._settings)
+        return self._subject.companions(group, addresses)
+
+    def _stored(
+        self, root: Path, question: dict[str, Any], points: list[Checkpoint]
+    ) -> xarray.Dataset | None:
+        """The stored answer to a question, under the addresses it is asked with now."""
+        name = results.result_id(question)
+        stored = results.find_result(root, self._kind, name, limit=self._size_limit)
+        return None if stored is None else _relabelled(stored, points)
 
     def _estimate(self, landscape: Evaluator, group: list[Checkpoint]) -> None:
         """Tell how long the question will take, from a short probe, where its cost is known."""
@@ -182,7 +233,7 @@ class _Questions:
         }
         if companions:
             question["companions"] = [c and _input(c) for c in companions]
-        if self._analysis.uses_loss:
+        if self._needs_landscape:
             data, _, network = self._subject.data_digest(group, self._bn).partition("/")
             question["data"] = {"digest": data, "network": network}
         return question
@@ -232,16 +283,16 @@ def _input(checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def _relabelled(stored: xarray.Dataset, group: list[Checkpoint]) -> xarray.Dataset:
-    """A stored answer under the addresses it was asked for now."""
+def _relabelled(stored: xarray.Dataset, points: list[Checkpoint]) -> xarray.Dataset:
+    """A stored answer under the addresses it was asked for now: a group's, then companions'."""
     from landscape.analysis.pairs import checkpoint_coordinates, pair_coordinates
 
     if "pair" in stored.dims:
-        along, labels = "pair", pair_coordinates(group[0], group[1])
+        along, labels = "pair", pair_coordinates(points[0], points[1])
     elif "checkpoint" in stored.dims:
-        along, labels = "checkpoint", checkpoint_coordinates(group[0])
+        along, labels = "checkpoint", checkpoint_coordinates(points[0])
     elif "transition" in stored.dims:
-        along, labels = "transition", pair_coordinates(group[0], group[1])
+        along, labels = "transition", pair_coordinates(points[0], points[1])
         labels["transition"] = labels.pop("pair")
     else:
         return stored

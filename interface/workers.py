@@ -1,4 +1,4 @@
-"""Workers: the runs of an experiment, one after another or in processes side by side."""
+"""Workers: the steps of an experiment, one after another or in processes side by side."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from landscape.data_store.errors import LandscapeError
 from landscape.data_store.store import Run, Store
-from landscape.experiment import Planned
+from landscape.experiment import Planned, Question
+from landscape.steps import Place, Report, Reporter, Step, carry_out, train_planned
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
@@ -25,64 +25,6 @@ if TYPE_CHECKING:
 
 PATIENCE = 10.0
 """Seconds a worker has to put its files down when it is stopped."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where and how runs are trained; parameters as `landscape.trainer.train`."""
-
-    store: Store
-    data: Path | None = None
-    device: str = "auto"
-    threads: int | None = None
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a run did: finished a level, warned, failed or ended.
-
-    Parameters
-    ----------
-    run
-        Its name.
-    what
-        ``level``, ``warning``, ``failed`` or ``done``.
-    text
-        The warning or the error.
-    level, density, test_error, status
-        Of a finished level.
-    """
-
-    run: str
-    what: str
-    text: str = ""
-    level: int = 0
-    density: float = float("nan")
-    test_error: float = float("nan")
-    status: str = ""
-
-
-Reporter = Callable[[Report], None]
-
-
-def train_planned(planned: Planned, place: Place, listener: Listener | None = None) -> Run:
-    """Train one planned run, or go on with it; errors as `landscape.trainer.train`."""
-    from landscape.brancher import branch
-    from landscape.trainer import train
-
-    given: dict[str, Any] = {
-        "store": place.store,
-        "name": planned.name,
-        "data": place.data,
-        "device": place.device,
-        "threads": place.threads,
-        "listener": listener,
-        **planned.settings,
-    }
-    if planned.parent is None:
-        return train(**given)
-    run, level = planned.parent
-    return branch(f"{run}@{level}", **given)
 
 
 def one_by_one(
@@ -104,24 +46,42 @@ def one_by_one(
     return failed
 
 
+def in_turn(steps: Sequence[Step], place: Place, report: Reporter) -> dict[str, str]:
+    """Do steps in their order, in this process; what `side_by_side` does with one thread each.
+
+    Returns the failed steps and why each failed.
+    """
+    from landscape.provenance import using_threads
+
+    threads = place.threads or 1
+    failed: dict[str, str] = {}
+    for step in steps:
+        if not _has_parent(step, place.store):
+            failed[step.name] = _orphaned(step)
+            continue
+        with using_threads(threads):
+            last = _outcome(step, replace(place, threads=threads), report)
+        if last.what == "failed":
+            failed[step.name] = last.text
+        report(last)
+    return failed
+
+
 def side_by_side(
-    planned: Sequence[Planned], place: Place, jobs: int, report: Reporter
+    planned: Sequence[Step], place: Place, jobs: int, report: Reporter
 ) -> dict[str, str]:
-    """Train runs in at most `jobs` processes of one thread each, unless `place` says how many.
+    """Do steps in at most `jobs` processes of one thread each, unless `place` says how many.
 
     A branch begins as soon as its level is there; the numbers are those of `one_by_one` with as
-    many threads. A run that fails does not stop the others. Interrupted, all processes put
+    many threads. A step that fails does not stop the others. Interrupted, all processes put
     their files down and end before this returns; they end too if this process dies.
 
-    Returns the failed runs and why each failed.
+    Returns the failed steps and why each failed.
     """
     place = replace(place, threads=place.threads or 1)
     pending, workers, failed = list(planned), list[_Worker](), dict[str, str]()
     try:
         while True:
-            for run in _orphans(pending, {w.run.name for w in workers if w.run}, place.store):
-                pending.remove(run)
-                failed[run.name] = _orphaned(run)
             for run in _ready(pending, place.store):
                 worker = _idle(workers, jobs, place)
                 if worker is None:
@@ -129,8 +89,8 @@ def side_by_side(
                 pending.remove(run)
                 worker.begin(run)
             busy = {worker.line: worker for worker in workers if worker.run}
-            if not busy:
-                return failed
+            if not busy:  # what is left needs what has failed
+                return failed | {run.name: _orphaned(run) for run in pending}
             for line in wait(list(busy)):
                 worker = busy[line]  # type: ignore[index]
                 answer = worker.answer()
@@ -145,11 +105,11 @@ def side_by_side(
 
 
 class _Worker:
-    """A process that trains one run after another, and the line on which it hears and reports."""
+    """A process that does one step after another, and the line on which it hears and reports."""
 
     def __init__(self, place: Place) -> None:
         context = multiprocessing.get_context("spawn")
-        self.run: Planned | None = None
+        self.run: Step | None = None
         self.line, theirs = context.Pipe()
         self.process: SpawnProcess = context.Process(
             target=_work, args=(place, theirs), daemon=True
@@ -158,8 +118,8 @@ class _Worker:
             self.process.start()
         theirs.close()
 
-    def begin(self, run: Planned) -> None:
-        """Have a run trained."""
+    def begin(self, run: Step) -> None:
+        """Have a step done."""
         self.run = run
         with suppress(OSError):  # it is gone: `answer` finds out
             self.line.send(run)
@@ -221,7 +181,7 @@ def _deaf_to_interrupts() -> Iterator[None]:
 
 
 def _work(place: Place, line: Connection) -> None:
-    """What a process does: train what it is given, and report, until it is told to end."""
+    """What a process does: the steps it is given, with reports, until it is told to end."""
     signal.signal(signal.SIGTERM, _interrupt)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     try:
@@ -229,37 +189,40 @@ def _work(place: Place, line: Connection) -> None:
 
         torch.set_num_threads(place.threads or 1)
         while True:
-            run: Planned = line.recv()
-            line.send(_outcome(run, place, line))
+            step: Step = line.recv()
+            line.send(_outcome(step, place, line.send))
     except (KeyboardInterrupt, EOFError, BrokenPipeError):
         # the parent, or the system, wants this process gone: what is finished is stored
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def _outcome(run: Planned, place: Place, line: Connection) -> Report:
-    """Train the run; the last report about it."""
+def _outcome(step: Step, place: Place, report: Reporter) -> Report:
+    """Do a step; the last report about it."""
     from landscape.training.imp import Finished
 
     def listen(event: object) -> None:
         if isinstance(event, Finished):
             level = event.level
             error = float(level.metrics["test_error"])
-            line.send(
-                Report(run.name, "level", "", level.number, level.mask.density, error, level.status)
-            )
+            density = level.mask.density
+            report(Report(step.name, "level", "", level.number, density, error, level.status))
 
     def warn(message: Warning | str, *_details: object, **_more: object) -> None:
-        line.send(Report(run.name, "warning", str(message)))
+        report(Report(step.name, "warning", str(message)))
 
     try:
         with warnings.catch_warnings():
             warnings.showwarning = warn
-            train_planned(run, place, listen)
+            carry_out(step, place, listen)
     except LandscapeError as error:
-        return Report(run.name, "failed", str(error))
+        return Report(step.name, "failed", str(error))
     except MemoryError:
-        return Report(run.name, "failed", "out of memory; use fewer --jobs")
-    return Report(run.name, "done")
+        return Report(step.name, "failed", "out of memory; use fewer --jobs")
+    except (EOFError, BrokenPipeError):  # nobody listens
+        raise
+    except Exception as error:  # of this step alone: the others go on
+        return Report(step.name, "failed", f"{type(error).__name__}: {error}")
+    return Report(step.name, "done")
 
 
 def _interrupt(*_: object) -> None:
@@ -276,35 +239,27 @@ def _die_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _ready(pending: Sequence[Planned], store: Store) -> list[Planned]:
-    """Runs that can begin: they are dense, or their level is there and not about to be remade."""
+def _ready(pending: Sequence[Step], store: Store) -> Iterator[Step]:
+    """Steps that can begin: they need no run, or its level is there, not about to be remade.
+
+    Looked for one by one: to find a level is to look into a folder.
+    """
     waiting = {run.name for run in pending}
-    return [
-        run
-        for run in pending
-        if run.parent is None or (run.parent[0] not in waiting and _has_parent(run, store))
-    ]
+    for run in tuple(pending):
+        if run.parent is None or (run.parent[0] not in waiting and _has_parent(run, store)):
+            yield run
 
 
-def _orphans(pending: Sequence[Planned], at_work: set[str], store: Store) -> list[Planned]:
-    """Runs that never can: the run they begin at has ended without their level."""
-    coming = {run.name for run in pending} | at_work
-    return [
-        run
-        for run in pending
-        if run.parent is not None and run.parent[0] not in coming and not _has_parent(run, store)
-    ]
-
-
-def _has_parent(run: Planned, store: Store) -> bool:
-    """True if the level that a run begins at is finished."""
+def _has_parent(run: Step, store: Store) -> bool:
+    """True if the level that a step needs is finished."""
     if run.parent is None:
         return True
     name, level = run.parent
     return level in Run(store.root, name, store.size_limit).levels
 
 
-def _orphaned(run: Planned) -> str:
-    """Why a run that could not begin did not."""
+def _orphaned(run: Step) -> str:
+    """Why a step that could not begin did not."""
     assert run.parent is not None
-    return f"level {run.parent[1]} of run {run.parent[0]!r}, where it begins, is not there"
+    need = "which it asks about" if isinstance(run, Question) else "where it begins"
+    return f"level {run.parent[1]} of run {run.parent[0]!r}, {need}, is not there"

@@ -9,12 +9,15 @@ import pytest
 
 import landscape
 from landscape.cli import run
-from landscape.experiment import plan
 from landscape.experiment_file import complete, read_experiment
+from landscape.planning import plan
+from landscape.sweeper import agenda
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted((ROOT / "experiments").glob("*.toml"))
 NAMES = [path.stem for path in FILES]
+SWEEPS = {"plant-n-seek"}
+_QUICK_STEPS = {"plant-n-seek": 4e5}  # of networks of 5 000 weights, eight times as fast
 
 
 def test_there_is_one_for_each_study_of_the_papers() -> None:
@@ -30,6 +33,7 @@ def test_there_is_one_for_each_study_of_the_papers() -> None:
         "one-ticket-cifar10ab",
         "one-ticket-matrix",
         "one-ticket-optimisers",
+        "plant-n-seek",
     ]
 
 
@@ -40,10 +44,11 @@ def test_every_file_plans(path: Path, quick: bool) -> None:
     planned = plan(experiment)
     assert experiment.name == path.stem + ("-quick" if quick else "")
     assert len(planned) > 1
-    assert sum(r.config.iterations * r.config.levels for r in planned) < 1e4 or not quick
+    steps = sum(r.config.iterations * r.config.levels for r in planned)
+    assert steps < _QUICK_STEPS.get(path.stem, 1e4) or not quick
 
 
-@pytest.mark.parametrize("path", FILES, ids=NAMES)
+@pytest.mark.parametrize("path", [p for p in FILES if p.stem not in SWEEPS], ids=lambda p: p.stem)
 def test_every_file_is_complete_when_printed(path: Path, tmp_path: Path) -> None:
     experiment = read_experiment(path).experiment
     planned = plan(experiment)
@@ -74,18 +79,42 @@ def test_the_papers_protocols() -> None:
     assert (insights.batch_size, insights.lr, insights.norm_scale) == (128, 0.1, "uniform")
 
 
+def test_the_protocol_of_planted_tickets() -> None:
+    path = ROOT / "experiments" / "plant-n-seek.toml"
+    whole = agenda(read_experiment(path).experiment)
+    assert (len(whole.plantings), len(whole.runs)) == (30, 3 * 6 * 2 * 5 * 10)
+    assert {(p.settings["depth"], p.settings["width"]) for p in whole.plantings} == {(5, 100)}
+    configs = {run.name: run.config for run in whole.runs}
+    once = configs["plant-n-seek-s3-circle-synflow-singleshot-d0.01"]
+    assert (once.levels, once.iterations, once.density, once.seed) == (1, 2820, 0.01, 3)
+    several = configs["plant-n-seek-s0-helix-grasp-multishot-d0.5"]
+    assert (several.levels, several.iterations, several.last_iterations) == (11, 1410, 2820)
+    learnt = configs["plant-n-seek-s0-relu-edge-popup-multishot-d0.1"]
+    assert (learnt.levels, learnt.densities, learnt.score_annealed) == (1, "singleshot", True)
+    assert configs["plant-n-seek-s0-relu-edge-popup-singleshot-d0.1"].score_annealed is False
+    for config in (once, several, learnt):
+        assert (config.optimizer, config.lr, config.batch_size) == ("adam", 1e-3, 32)
+        assert (config.prune_biases, config.initialization) == (True, "scaled-normal")
+        assert config.nested is False
+    assert {(q.ask.kind, q.ask.at) for q in whole.questions} == {
+        ("tickets", ("last",)),
+        ("overlap", ("last",)),
+    }
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", FILES, ids=NAMES)
 def test_every_quick_size_runs_to_its_end(
     path: Path, data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     planned = plan(read_experiment(path, quick=True).experiment)
-    for task in {entry.config.task for entry in planned}:
+    for task in {entry.config.task for entry in planned} - {"circle", "relu", "helix"}:
         folder = task if task.endswith("mnist") else "cifar-10"
         if not any((data_folder / folder).glob("*")):
             pytest.skip(f"no {folder} in {data_folder}")
     store = tmp_path / "store"
-    words = ["train", str(path), "--quick", "--threads", "1", "--quiet"]
+    command = ["sweep"] if path.stem in SWEEPS else ["train"]
+    words = [*command, str(path), "--quick", "--threads", "1", "--quiet"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a part of CIFAR-10 is enough here
         code = run([*words, "--data", str(data_folder), "--store", str(store)])

@@ -95,7 +95,10 @@ def test_make_demo_runs(tmp_path: Path) -> None:
     names = {path.name for path in (tmp_path / "demo" / "figures").iterdir()}
     assert names == {
         f"{figure}.{suffix}"
-        for figure in ("accuracy", "barrier", "early-stop", "overlap", "path")
+        for figure in (
+            *("accuracy", "barrier", "early-stop", "overlap", "path"),
+            *("planted-multishot", "planted-overlap"),
+        )
         for suffix in ("pdf", "png")
     }
 

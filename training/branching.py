@@ -55,7 +55,8 @@ def output_tensors(spec: ParamSpec, kinds: Mapping[str, str]) -> tuple[str, ...]
     """Names of the output layer's weight and bias."""
     weights = [name for name, kind in kinds.items() if kind == "output"]
     biases = [name.removesuffix("weight") + "bias" for name in weights]
-    return tuple(name for name in (*weights, *biases) if name in spec.names)
+    both = dict.fromkeys((*weights, *biases))  # a bias that is pruned is an output tensor already
+    return tuple(name for name in both if name in spec.names)
 
 
 def require_transferable(

@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from landscape.data_store.errors import LandscapeError
 from landscape.data_store.mask import Mask
 from landscape.data_store.params import Array
+from landscape.data_store.records import RunConfig
+from landscape.training.network import Network
+from landscape.training.schedule import Counts
 from landscape.training.seeds import stream
+from landscape.training.task import Task
+
+
+@dataclass(frozen=True, eq=False)
+class Sight:
+    """What a criterion sees that asks the network and its data.
+
+    Parameters
+    ----------
+    network
+        For its module; its weights and buffers are left alone, those of the candidate count.
+    task
+        On the network's device.
+    config
+        The run's settings.
+    """
+
+    network: Network
+    task: Task
+    config: RunConfig
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +51,14 @@ class Candidate:
         The level's mask; only its surviving weights can be pruned, if masks are nested.
     seed, level
         Of the run, and of the level to come, for criteria that draw numbers.
+    buffers
+        Non-trained state that goes with `theta`, by name.
+    sight
+        Network and data, None where only weights can be judged.
+    keep
+        How many weights will be kept, in all or of each tensor; None if that is not known.
+    round
+        Of the rounds in which a level is pruned, 0 the first.
     """
 
     theta: Array
@@ -34,6 +66,19 @@ class Candidate:
     mask: Mask
     seed: int
     level: int
+    buffers: Mapping[str, Array] = field(default_factory=dict)
+    sight: Sight | None = None
+    keep: Counts | None = None
+    round: int = 0
+
+    def seen(self, criterion: str) -> Sight:
+        """Network and data for a criterion; raises `LandscapeError` if there are none."""
+        if self.sight is None:
+            raise LandscapeError(
+                f"criterion {criterion!r} asks the network and its data, and got weights alone; "
+                "give the candidate its sight"
+            )
+        return self.sight
 
 
 Criterion = Callable[[Candidate], Array]

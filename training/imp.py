@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from landscape.data_store.errors import LandscapeError
 from landscape.data_store.mask import Mask
 from landscape.data_store.records import Level, Point, RunConfig
-from landscape.training.criteria import Candidate, Criterion
+from landscape.training.connection import connected, require_connected
+from landscape.training.criteria import Candidate, Criterion, Sight
 from landscape.training.loop import LevelTraining, State, Tick
 from landscape.training.network import Network
-from landscape.training.prune import prune
+from landscape.training.prune import chosen
 from landscape.training.retrain import Known, Start, start
-from landscape.training.schedule import kept_counts
+from landscape.training.schedule import kept_counts, level_config
 from landscape.training.task import Task
 
 
@@ -95,46 +94,56 @@ class Experiment:
     redraw: Callable[[int], Point]
     origin: Origin | None = None
 
-    def first_mask(self) -> Mask:
-        """The mask of level 0."""
-        if self.origin is not None:
-            return self.origin.mask
-        return Mask.dense(self.network.spec, tuple(self.kinds))
+    @property
+    def sight(self) -> Sight:
+        """What a criterion may see beyond weights."""
+        return Sight(self.network, self.task, self.config)
+
+    def first_mask(self, init: Point) -> Mask:
+        """The mask of level 0: dense or a branch's, and in singleshot pruning pruned from there.
+
+        It is then pruned by the scores of the weights that a level is rewound to: the initial ones,
+        unless a branch begins later. Warnings and errors as `next_mask`.
+        """
+        origin = self.origin
+        mask = Mask.dense(self.network.spec, tuple(self.kinds)) if origin is None else origin.mask
+        if self.config.densities != "singleshot":
+            return mask
+        return self._pruned(mask, init if origin is None else origin.rewind, init, 0)
 
     def next_mask(self, level: Level, init: Point) -> Mask:
         """The mask of the level after `level`: a pure function of it.
 
-        Warns of layers that lose their last weight, or raises `LandscapeError` if
-        ``keep_connected`` forbids it.
+        Warns of layers that lose their last weight, or of a network that loses its last path from
+        input to output, or raises `LandscapeError` if ``keep_connected`` forbids it.
         """
-        number, theta = level.number + 1, level.points["final"].theta
+        final = level.points["final"]
         if not self.config.nested:  # what may come back is judged by what it began with
-            theta = np.where(level.mask.kept, theta, init.theta)
+            theta = np.where(level.mask.kept, final.theta, init.theta)
+            final = Point(theta, final.buffers)
+        return self._pruned(level.mask, final, init, level.number + 1)
+
+    def _pruned(self, mask: Mask, point: Point, init: Point, level: int) -> Mask:
+        """The mask of a level, pruned from the one before by the scores of a point."""
+        config = self.config
         candidate = Candidate(
-            theta=theta,
+            theta=point.theta,
             init=init.theta,
-            mask=level.mask,
-            seed=self.config.seed,
-            level=number,
+            mask=mask,
+            seed=config.seed,
+            level=level,
+            buffers=point.buffers,
+            sight=self.sight,
         )
-        keep = kept_counts(self.config, self.kinds, level.mask, number)
-        mask = prune(self.criterion(candidate), level.mask, keep, nested=self.config.nested)
-        require_connected(self.config, number, level.mask, mask)
-        return mask
-
-
-def require_connected(config: RunConfig, level: int, before: Mask, after: Mask) -> None:
-    """Warn of layers that a level leaves empty; raise if ``keep_connected`` forbids it."""
-    empty = [n for n in after.prunable if before.layer(n).any() and not after.layer(n).any()]
-    if not empty:
-        return
-    names = ", ".join(map(repr, empty))
-    if config.keep_connected:
-        raise LandscapeError(
-            f"level {level} would prune all of {names}, and --keep-connected forbids it; ask for "
-            "fewer levels or a higher density, or prune by layer"
+        after = chosen(
+            self.criterion,
+            candidate,
+            kept_counts(config, self.kinds, mask, level),
+            nested=config.nested,
+            rounds=config.score_rounds,
         )
-    warnings.warn(f"level {level} prunes all of {names}", UserWarning, stacklevel=2)
+        require_connected(self.sight, level, mask, after)
+        return after
 
 
 def imp(
@@ -142,7 +151,8 @@ def imp(
 ) -> Iterator[Tick | Finished]:
     """Train level after level, each under its own mask from where its mode of retraining says.
 
-    Level 0 is dense and starts from `init`, or is a branch's. Level i+1 prunes the final weights
+    Level 0 is dense and starts from `init`, or is a branch's, or in singleshot pruning is pruned
+    before it is trained. Level i+1 prunes the final weights
     of level i and starts, with a fresh optimiser, as `landscape.training.retrain.start` says:
     by default from the rewind point, with the learning-rate schedule and the data order from the
     rewind step. BatchNorm buffers rewind too. Strategy 1 of Frankle & Carbin (2019), appendix B;
@@ -159,9 +169,13 @@ def imp(
         rewind = experiment.origin.rewind
     first = 0 if previous is None else previous.number + 1
     for number in range(first, config.levels):
-        mask = experiment.first_mask() if previous is None else experiment.next_mask(previous, init)
+        if previous is None:
+            mask = experiment.first_mask(init)
+        else:
+            mask = experiment.next_mask(previous, init)
         begin = _start(experiment, number, mask, previous, init, rewind)
-        training = LevelTraining(experiment.network, experiment.task, config, mask, begin, number)
+        own = level_config(config, number)
+        training = LevelTraining(experiment.network, experiment.task, own, mask, begin, number)
         if state is not None and training.fits(state):
             training.restore(state)
         state = None
@@ -217,6 +231,7 @@ def _finish(
     metrics["early_stop_step"] = (
         float(training.trace.column("step")[row]) if row is not None else np.nan
     )
+    metrics["connected"] = connected(experiment.sight, training.mask)
     return Level(
         number=training.level,
         mask=training.mask,

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from landscape.data_store.errors import UsageError, unknown
 from landscape.data_store.params import Array, ParamSpec
 from landscape.data_store.records import Point
+from landscape.training.planting.mother import draw_scaled
 from landscape.training.seeds import generator, stream
 
 Shape = tuple[int, ...]
@@ -88,27 +89,36 @@ LENET_300_100 = Model(
 )
 
 
-def prunable_kinds(model: nn.Module) -> dict[str, str]:
+def prunable_kinds(model: nn.Module, *, biases: bool = False) -> dict[str, str]:
     """The prunable tensors of a network and what they are.
 
-    These are the weights of linear (``fc``) and convolution layers (``conv``); biases and
-    normalisation are never pruned. ``output`` is the last linear layer in the order of
-    registration; ``shortcut`` a convolution inside a module of that name, or of ``downsample``.
+    These are the weights of linear (``fc``) and convolution layers (``conv``), and with `biases`
+    these layers' biases, each of the kind of its layer; normalisation is never pruned. ``output``
+    is the last linear layer in the order of registration; ``shortcut`` a convolution inside a
+    module of that name, or of ``downsample``.
     """
     kinds = {}
     for name, module in model.named_modules():
         prefix = f"{name}." if name else ""
         if isinstance(module, nn.Linear):
-            kinds[f"{prefix}weight"] = "fc"
+            kinds[prefix] = "fc"
         elif isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
             beside = {"shortcut", "downsample"} & set(name.split("."))
-            kinds[f"{prefix}weight"] = "shortcut" if beside else "conv"
+            kinds[prefix] = "shortcut" if beside else "conv"
     named = dict(model.named_parameters())
-    kinds = {name: kind for name, kind in kinds.items() if name in named}
-    linear = [name for name, kind in kinds.items() if kind == "fc"]
+    linear = [
+        prefix for prefix, kind in kinds.items() if kind == "fc" and f"{prefix}weight" in named
+    ]
     if linear:
         kinds[linear[-1]] = "output"
-    return kinds
+    ends = ("weight", "bias") if biases else ("weight",)
+    found = {f"{prefix}{end}": kind for prefix, kind in kinds.items() for end in ends}
+    return {name: kind for name, kind in found.items() if name in named}
+
+
+def is_bias(name: str) -> bool:
+    """True for a parameter that is added and not multiplied with: one called ``bias``."""
+    return name.rpartition(".")[2] == "bias"
 
 
 def without(kinds: Mapping[str, str], exclude: tuple[str, ...]) -> dict[str, str]:
@@ -178,6 +188,7 @@ def initialize(model: nn.Module, scheme: str, seed: int, *, norm_scale: str = "o
 
     ``glorot-normal``: N(0, 2 / (fan_in + fan_out)) for linear and convolution weights,
     zero biases (Frankle & Carbin 2019). ``kaiming-normal``: N(0, 2 / fan_in) likewise.
+    ``scaled-normal``, ``scaled-uniform``: biases too, see `landscape.training.planting.mother`.
     ``model``: what the network's constructor drew. `norm_scale` ``uniform`` draws the scales of
     BatchNorm from U(0, 1) instead of 1 (open_lth).
     """
@@ -189,6 +200,9 @@ def initialize(model: nn.Module, scheme: str, seed: int, *, norm_scale: str = "o
     if scheme == "model":
         return
     draws = generator(seed, "initialization")
+    if scheme.startswith("scaled"):
+        draw_scaled(model, scheme, draws)
+        return
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
             weight: Tensor = module.weight

@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from landscape.data_store.errors import LandscapeError
 from landscape.data_store.mask import Mask
 from landscape.data_store.params import Array
+from landscape.training.criteria import Candidate, Criterion
+from landscape.training.schedule import Counts, waypoints
+
+
+def chosen(
+    criterion: Criterion, candidate: Candidate, keep: Counts, *, nested: bool, rounds: int
+) -> Mask:
+    """The mask that a criterion chooses, with new scores in each of several rounds.
+
+    Each round goes an equal factor of the way from the weights kept to those wanted, and scores the
+    network under the mask of the round before: Tanaka et al. (2020), algorithm 1. Not nested, a
+    weight pruned by one round is judged by its value in `candidate` in the next.
+
+    Cost: `rounds` times that of the criterion. Errors as `prune`.
+    """
+    mask = candidate.mask
+    for number, count in enumerate(waypoints(keep, mask, rounds)):
+        now = replace(candidate, mask=mask, keep=count, round=number)
+        mask = prune(criterion(now), mask, count, nested=nested)
+    return mask
 
 
 def prune(scores: Array, mask: Mask, keep: int | Mapping[str, int], *, nested: bool = True) -> Mask:

@@ -70,6 +70,21 @@ TASKS: Table[TaskFactory] = Table(
             "1.8 million pictures of scenes, read from folders lazily",
             "Zhou et al. (2017)",
         ),
+        "relu": Entry(
+            "landscape.training.planting.target_data:relu_task",
+            "the rectifier in noise, a planted target; with options as relu:noise=0,seed=3",
+            "Fischer & Burkholz (2022)",
+        ),
+        "circle": Entry(
+            "landscape.training.planting.target_data:circle_task",
+            "four rings in a square, a planted target",
+            "Fischer & Burkholz (2022)",
+        ),
+        "helix": Entry(
+            "landscape.training.planting.target_data:helix_task",
+            "a coil in space from one variable, a planted target",
+            "Fischer & Burkholz (2022)",
+        ),
     },
 )
 
@@ -144,6 +159,26 @@ CRITERIA: Table[Criterion] = Table(
         ),
         "random": Entry(
             "landscape.training.criteria:random", "any weight is pruned, the control", _LTH
+        ),
+        "snip": Entry(
+            "landscape.training.gradient_criteria:snip",
+            "weights whose loss does not feel them are pruned first",
+            "Lee et al. (2019)",
+        ),
+        "grasp": Entry(
+            "landscape.training.gradient_criteria:grasp",
+            "weights without which the gradient's norm falls least are pruned first",
+            "Wang et al. (2020)",
+        ),
+        "synflow": Entry(
+            "landscape.training.gradient_criteria:synflow",
+            "weights that carry little of the flow from input to output go first",
+            "Tanaka et al. (2020)",
+        ),
+        "edge-popup": Entry(
+            "landscape.training.edge_popup:edge_popup",
+            "scores are learned in each layer, the weights stay as they are",
+            "Ramanujan et al. (2020)",
         ),
     },
 )

@@ -3,14 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from landscape.data_store.mask import Mask
 from landscape.data_store.records import RunConfig
+from landscape.training.models import is_bias
 
 Counts = int | dict[str, int]
+
+
+def level_config(config: RunConfig, level: int) -> RunConfig:
+    """The settings that a level is trained with: the last one may take other steps.
+
+    Its schedule of learning rates is then stretched by ``last_iterations / iterations``: the
+    cosine, and the steps of warm-up and milestones, rounded. The rewind step stays where it is, a
+    snapshot past its end is not taken.
+    """
+    steps = config.last_iterations
+    if level != config.levels - 1 or steps is None or steps == config.iterations:
+        return config
+    stretch = steps / config.iterations
+    return replace(
+        config,
+        iterations=steps,
+        last_iterations=None,
+        warmup=round(config.warmup * stretch),
+        lr_milestones=tuple(max(1, round(step * stretch)) for step in config.lr_milestones),
+        snapshots=tuple(step for step in config.snapshots if step < steps),
+    )
 
 
 def learning_rate(config: RunConfig, step: int) -> float:
@@ -70,11 +93,12 @@ def target_density(config: RunConfig, level: int) -> float | None:
     """Density a level is pruned to, None where fractions of the survivors say it.
 
     With D the last level's density and L the levels after the dense one: ``D^(level / L)``
-    (exponential), ``1 - (1 - D) level / L`` (linear), D at once with L = 1 (one-shot); each exactly
-    D at the last level.
+    (exponential, and multishot, its name in Fischer & Burkholz 2022), ``1 - (1 - D) level / L``
+    (linear), D at once with L = 1 (one-shot); each exactly D at the last level. Level 0 of
+    singleshot pruning, its only one, is pruned to D.
     """
-    if config.density is None:
-        return None
+    if config.density is None or config.densities == "singleshot":
+        return config.density
     after = level / (config.levels - 1)
     if after >= 1:
         return config.density
@@ -108,20 +132,42 @@ def kept_counts(config: RunConfig, kinds: Mapping[str, str], mask: Mask, level: 
     return counts
 
 
+def waypoints(keep: Counts, mask: Mask, rounds: int) -> Iterator[Counts]:
+    """How many weights are kept after each round of a level's pruning; `keep` after the last.
+
+    After round r of R it is ``round(k (K / k)^(r / R))``, k the number kept in `mask` and K in
+    `keep`, in all or of each tensor: equal factors, as in the rounds of Tanaka et al. (2020).
+    """
+    for number in range(1, rounds):
+        if isinstance(keep, int):
+            yield _between(mask.kept_size, keep, number / rounds)
+        else:
+            have = {name: int(np.count_nonzero(mask.layer(name))) for name in keep}
+            yield {name: _between(have[name], n, number / rounds) for name, n in keep.items()}
+    yield keep
+
+
+def _between(have: int, keep: int, way: float) -> int:
+    """A part of the way from one count to another, by equal factors."""
+    return round(have * (keep / have) ** way) if have else keep
+
+
 def emptied(
     config: RunConfig, kinds: Mapping[str, str], dense: Mask
 ) -> tuple[int, str | None] | None:
     """The first level that is bound to leave a layer empty and the layer, as the counts alone tell.
 
+    A layer is empty when all its weights are pruned, whatever becomes of its biases.
+
     Where layers compete (global scope) the scores decide which it is, and None stands for it: a
     level that keeps fewer weights than there are layers empties one. What the scores alone decide
-    is not foreseen: `landscape.training.imp.require_connected` names it when it happens.
+    is not foreseen: `landscape.training.connection.require_connected` names it when it happens.
 
     None if there is no such level.
     """
     mask = dense
-    layers = sum(bool(dense.layer(name).any()) for name in dense.prunable)
-    for level in range(1, config.levels):
+    layers = sum(bool(dense.layer(name).any()) for name in dense.prunable if not is_bias(name))
+    for level in range(0 if config.densities == "singleshot" else 1, config.levels):
         counts = kept_counts(config, kinds, mask, level)
         if isinstance(counts, int):
             if counts < layers:
@@ -129,7 +175,7 @@ def emptied(
             mask = _any(mask, counts)
             continue
         for name, count in counts.items():
-            if count == 0 and mask.layer(name).any():
+            if count == 0 and mask.layer(name).any() and not is_bias(name):
                 return level, name
         mask = _first(mask, counts)
     return None

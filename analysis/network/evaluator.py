@@ -9,12 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from landscape.analysis.alignment.symmetry import Permutations
 from landscape.analysis.landscape import Evaluation, Examples, Landscape
 from landscape.analysis.network.batches import Batch, Data, Inputs, Loss
 from landscape.analysis.network.derivatives import gradient_sum, hessian_product_sums
 from landscape.analysis.network.flat_network import FlatNetwork
 from landscape.analysis.network.layout import layout
 from landscape.analysis.network.normalisation import recompute, tracking_norms
+from landscape.analysis.network.outputs import judged, output_shape, outputs
 from landscape.analysis.network.probe import finite_losses, require_symmetric
 from landscape.analysis.network.shared_layer import SharedLayer, first_affine_layer
 from landscape.analysis.network.sweep import Sweep, numbers_in_flight
@@ -163,6 +165,27 @@ class Evaluator:
         self._fill(tally, anchors, coefficients, split, data)
         return tally.examples()
 
+    @property
+    def output_shape(self) -> tuple[int, ...] | None:
+        """Shape of the network's answer to one example; None if it is no row of a tensor."""
+        data = next(iter(self.splits.values()))
+        return output_shape(self.model, self._layout.arranged(data.inputs[:2]))
+
+    def targets(self, split: str) -> Array:
+        """What is to be answered: classes (examples,) or values (examples, …)."""
+        answers: Array = self._data(split).targets.cpu().numpy()
+        return answers
+
+    def outputs(self, theta: Array, *, split: str) -> Array:
+        """The network's answers at a point: float64 (examples, …). Cost: one loss."""
+        self._at(theta, split)
+        return outputs(self.model, self._batches(self._data(split), self.batch_size))
+
+    def judged(self, outputs: Array, *, split: str) -> Examples:
+        """Loss and error of each example if the answers were `outputs` (k, examples, …)."""
+        data, dtype = self._data(split), self._network.dtype
+        return judged(self.loss, outputs, data, dtype, self.batch_size)
+
     def losses(self, point: Array, *, split: str, examples: int) -> Array:
         """Loss of each of the first `examples` of a split at one point: float64 (examples,)."""
         data = self._data(split)
@@ -246,6 +269,22 @@ class Evaluator:
         from landscape.analysis.alignment.aligned import RepairedLine
 
         return RepairedLine.between(self, a, b)
+
+    def units(self) -> Permutations:
+        """Which hidden units can be renumbered: `alignment.permutations`."""
+        from landscape.analysis.alignment.permutations import permutations
+
+        return permutations(self.model, self._sample())
+
+    def on_a_path(self, kept: Array) -> Array:
+        """Which kept weights are on a path from an input to an output: `network.connections`."""
+        from landscape.analysis.network.connections import on_a_path
+
+        return on_a_path(self.model, self._sample(), kept)
+
+    def _sample(self) -> Tensor:
+        """Two inputs."""
+        return next(iter(self.splits.values())).inputs[:2]
 
     def _data(self, split: str) -> Data:
         """A split by name."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from landscape.analysis.network.batches import Batch, Loss
 from landscape.analysis.network.flat_network import FlatNetwork, exchange
+from landscape.analysis.network.outputs import judgement
 from landscape.analysis.network.shared_layer import SharedLayer
 from landscape.analysis.network.tally import Tally
 
@@ -122,8 +123,7 @@ class Sweep:
     def _note(self, number: int, start: int, inputs: Tensor, targets: Tensor) -> None:
         """Losses and mistakes of one batch where the network is."""
         outputs = self._network.model(inputs)
-        wrong = None if targets.is_floating_point() else outputs.argmax(1) != targets
-        self._tally.add(number, start, self._loss(outputs, targets).double(), wrong)
+        self._tally.add(number, start, *judgement(self._loss, outputs, targets))
 
 
 @contextmanager

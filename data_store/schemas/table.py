@@ -9,8 +9,20 @@ from landscape.data_store.schemas.insights import INSIGHTS
 from landscape.data_store.schemas.overlap import OVERLAP
 from landscape.data_store.schemas.sublevel import SUBLEVEL
 from landscape.data_store.schemas.surface import SURFACE
+from landscape.data_store.schemas.tickets import TICKETS
 from landscape.data_store.schemas.training import TRAINING
 from landscape.data_store.schemas.volume import VOLUME
 
-_KINDS = (BARRIER, BEZIER, CURVATURE, INSIGHTS, OVERLAP, SUBLEVEL, SURFACE, TRAINING, VOLUME)
+_KINDS = (
+    BARRIER,
+    BEZIER,
+    CURVATURE,
+    INSIGHTS,
+    OVERLAP,
+    SUBLEVEL,
+    SURFACE,
+    TICKETS,
+    TRAINING,
+    VOLUME,
+)
 SCHEMAS = {schema.kind: schema for schema in _KINDS}

@@ -15,6 +15,8 @@ from landscape.data_store.store import Store, open_store
 from landscape.options import common_options, print_json, settings_options
 from landscape.printing import print_measures, print_table
 
+_FAULTS = 12  # of one kind that are named
+
 
 def command_for(name: str) -> click.Command:
     """The command of an analysis: its settings are its options."""
@@ -76,7 +78,7 @@ def _answer(
     """Ask, store and print."""
     from landscape.subject import Context
     from landscape.waiting import waiting
-    from landscape.workbench import analyse
+    from landscape.workbench import analyse, settings_of
 
     if not checkpoints:
         raise UsageError(
@@ -88,7 +90,7 @@ def _answer(
     if as_json:
         print_json(ds.to_dict())
         return
-    print_measures(ds, analysis.measures)
+    print_measures(ds, analysis.printed(settings_of(analysis, settings)))
     print_faults(ds)
     click.echo(f"\nStored in {store_path}; see 'landscape ls results'.")
 
@@ -100,10 +102,20 @@ def _store(checkpoints: tuple[str, ...], path: Path, max_size: int) -> Store:
 
 
 def print_faults(ds: Any) -> None:
-    """Say which numbers are not what they seem."""
+    """Say which numbers are not what they seem: by the labels that decide it, the first of many."""
     status = ds["status"]
     meanings = status.attrs["flag_meanings"].split()
-    stacked = status.stack(at=status.dims)
-    for value, where in zip(stacked.values, stacked["at"].values, strict=True):
-        if value:
-            click.echo(f"{' '.join(map(str, where))}: {meanings[value].replace('_', ' ')}")
+    for value in sorted({int(v) for v in status.values.flat} - {0}):
+        found = status == value
+        for dim in found.dims:
+            if found.sizes[dim] > 1 and bool((found == found.isel({dim: 0})).all()):
+                found = found.isel({dim: 0}, drop=True)
+        places = [tuple(place) for place in zip(*found.values.nonzero(), strict=True)]
+        labels = [
+            [str(ds[d].values[i]) for d, i in zip(found.dims, p, strict=True)] for p in places
+        ]
+        words = meanings[value].replace("_", " ")
+        for where in labels[:_FAULTS]:
+            click.echo(f"{' '.join(where) or 'everywhere'}: {words}")
+        if len(labels) > _FAULTS:
+            click.echo(f"and {len(labels) - _FAULTS} more: {words}")

@@ -30,6 +30,13 @@ SETTINGS: dict[str, Any] = {
     "eval_every": 40,
 }
 
+PLANTED = "circle"
+SEEKERS = tuple(f"{PLANTED}-{criterion}" for criterion in ("synflow", "magnitude", "random"))
+SOUGHT: dict[str, Any] = {
+    "mask": "dense", "densities": "multishot", "density": "planted", "levels": 7,
+    "iterations": 300, "last_iterations": 1000, "eval_every": 100,
+}  # fmt: skip
+
 
 @click.command(name="demo")
 @click.option(
@@ -44,7 +51,8 @@ def command(out: Path, as_json: bool, quiet: bool) -> None:
 
     LeNet-300-100 on the 1 797 UCI digits goes through a dense level and 8 levels of
     iterative pruning, by magnitude and at random, from 3 seeds each. Barriers between
-    successive levels and the overlap of the masks follow, then the figures.
+    successive levels and the overlap of the masks follow, then the figures. At last a known
+    ticket is planted in a random network, and three pruners seek it.
     """
     began = time.monotonic()
     store = open_store(out / "store")
@@ -64,11 +72,18 @@ def command(out: Path, as_json: bool, quiet: bool) -> None:
             ds = dataset(store, FIGURES.load(name).schema.kind, of_runs)
             drawn += write(name, ds, out / "figures" / name, ("pdf", "png"))
             display.advance(bar)
-    rows = summary(store, runs)
+    rows, sought = summary(store, runs), seek(store, quiet)
+    for name in ("planted-multishot", "planted-overlap"):
+        figure = FIGURES.load(name)
+        ds = dataset(store, figure.schema.kind, list(SEEKERS), settings=figure.settings)
+        drawn += write(name, ds, out / "figures" / name, ("pdf", "png"))
     if as_json:
-        print_json({"levels": rows, "figures": [str(path) for path in drawn]})
+        files = [str(path) for path in drawn]
+        print_json({"levels": rows, "planted": sought, "figures": files})
         return
-    _print(rows, out, time.monotonic() - began)
+    _print(rows)
+    print_sought(sought)
+    _print_next(out, time.monotonic() - began)
 
 
 def _train(store: Store, quiet: bool) -> None:
@@ -85,6 +100,57 @@ def _train(store: Store, quiet: bool) -> None:
                 train(
                     store=store, name=name, device="cpu", threads=1, listener=listener, **settings
                 )
+
+
+def seek(store: Store, quiet: bool) -> list[dict[str, Any]]:
+    """Plant a ticket, seek it with three pruners, and compare what they find with the truth."""
+    from landscape.brancher import branch
+    from landscape.planter import plant
+    from landscape.subject import Context
+    from landscape.workbench import analyse
+
+    truth = plant("circle", store=store, name=PLANTED, width=50)
+    context = Context(store=store)
+    rows = []
+    with progress(quiet) as display:
+        bar = display.add_task("seeking a planted ticket", total=len(SEEKERS))
+        for name in SEEKERS:
+            criterion = name.removeprefix(f"{PLANTED}-")
+            run = branch(
+                f"{PLANTED}@0", store=store, name=name, threads=1, criterion=criterion, **SOUGHT
+            )
+            last, target = f"{name}@last", f"{PLANTED}@0.target"
+            mask = analyse("overlap", [last], {"planted": True}, context).squeeze("pair")
+            apart = analyse("barrier", [last, target], {"points": 11}, context).squeeze("pair")
+            inside = analyse("sublevel", [last, target], {}, context).squeeze("transition")
+            rows.append(
+                {
+                    "seeker": name,
+                    "density": float(run["last"].density),
+                    "accuracy": 1 - run["last"].metrics["test_error"],
+                    "recall": float(mask["recall"].sel(layer="all")),
+                    "expected_recall": float(mask["expected_recall"].sel(layer="all")),
+                    "barrier": float(apart["error_barrier"].sel(split="test", definition="lmc")),
+                    "connected": bool(inside["claim_connected"].sel(split="test")),
+                }
+            )
+            display.advance(bar)
+    record = truth.description["planted"]["rescaled"]
+    rows.append({"seeker": "the truth", "density": truth[0].density,
+                 "accuracy": 1 - record["test_error"], **_volume(context)})  # fmt: skip
+    return rows
+
+
+def _volume(context: Any) -> dict[str, Any]:
+    """The volume of the planted ticket's minimum, or why there is none."""
+    from landscape.workbench import analyse
+
+    settings = {"cutoff_mode": "relative", "estimators": ("hessian",), "examples": 1000}
+    found = analyse("volume", [f"{PLANTED}@0.target"], settings, context).squeeze()
+    status = int(found["status"])
+    meaning = str(found["status"].attrs["flag_meanings"]).split()[status].replace("_", " ")
+    value = float(found["log_volume_per_dimension"])
+    return {"log_volume_per_dimension": value if status == 0 else None, "volume": meaning}
 
 
 def summary(store: Store, runs: dict[str, list[str]]) -> list[dict[str, Any]]:
@@ -112,8 +178,8 @@ def _barriers(ds: xarray.Dataset, level: int) -> Any:
     return heights.values[ds["level_b"].values == level]
 
 
-def _print(rows: list[dict[str, Any]], out: Path, seconds: float) -> None:
-    """The table, what it says, and what to try next."""
+def _print(rows: list[dict[str, Any]]) -> None:
+    """The table of the levels, and what it says."""
     columns = (
         "level", "weights kept", "accuracy, magnitude", "accuracy, random",
         "barrier, magnitude", "barrier, random",
@@ -139,6 +205,38 @@ def _print(rows: list[dict[str, Any]], out: Path, seconds: float) -> None:
         f"{percent(last['magnitude_accuracy'], 1)} and random pruning "
         f"{percent(last['random_accuracy'], 1)}; dense: {dense}."
     )
+
+
+def print_sought(rows: list[dict[str, Any]]) -> None:
+    """How good the sought tickets are, and how much of the planted one they hold."""
+    *found, truth = rows
+    click.echo()
+    print_table(
+        ("run", "parameters kept", "accuracy", "recall", "by chance", "barrier to it", "connected"),
+        [
+            (
+                r["seeker"], percent(r["density"]), percent(r["accuracy"], 1),
+                percent(r["recall"], 1), percent(r["expected_recall"], 1),
+                percent(r["barrier"], 1), "yes" if r["connected"] else "no",
+            )
+            for r in found
+        ],
+        title="A ticket of the circle task, planted in a network of width 50 and sought",
+    )  # fmt: skip
+    value = truth["log_volume_per_dimension"]
+    volume = (
+        f"{value:.3f} nats per dimension" if value is not None else f"unknown ({truth['volume']})"
+    )
+    click.echo(
+        f"\nThe planted ticket keeps {percent(truth['density'])} of the parameters and reaches "
+        f"{percent(truth['accuracy'], 1)}."
+        "\nrecall:     of its weights and biases, those that a pruner has kept, and would by chance"
+        f"\nbarrier:    on the line to it, its outputs rescaled (lmc); its log-volume: {volume}"
+    )
+
+
+def _print_next(out: Path, seconds: float) -> None:
+    """Where everything is, and what to try next."""
     store = out / "store"
     click.echo(
         f"\n{seconds:.0f} s. Figures are in {out / 'figures'}, checkpoints and results in {store}."
@@ -146,5 +244,6 @@ def _print(rows: list[dict[str, Any]], out: Path, seconds: float) -> None:
         f"\n  landscape ls --store {store}"
         f"\n  landscape barrier magnitude-0@0 magnitude-0@8 --refine --store {store}"
         f"\n  landscape overlap magnitude-0@8 magnitude-1@8 --store {store}"
+        f"\n  landscape tickets circle-synflow --store {store}"
         "\n  landscape train --task mnist --model lenet-300-100 --levels 12 --name mnist-imp"
     )

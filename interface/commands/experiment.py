@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from landscape.experiment import Planned
-    from landscape.workers import Place, Report, Reporter
+    from landscape.steps import Place, Report, Reporter
 
 
 def train_all(planned: list[Planned], place: Place, jobs: int, as_json: bool, quiet: bool) -> None:
@@ -94,7 +94,7 @@ def print_plan(planned: list[Planned], as_json: bool) -> None:
             for run in planned
         ],
         title=f"{len(planned)} runs, {sum(run.config.levels for run in planned)} levels, "
-        f"{sum(run.config.levels * run.config.iterations for run in planned)} iterations",
+        f"{sum(run.config.all_iterations for run in planned)} iterations",
     )  # fmt: skip
 
 

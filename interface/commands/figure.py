@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import fnmatch
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from landscape.data_store.store import Store
 
 _NAMES = "\n".join(f"{name}: {entry.summary}" for name, entry in FIGURES.items())
+
+_PLACES = {"criterion": "criterion", "densities": "densities", "target": "task"}
 
 
 @click.command(name="figure", help=f"Draw a figure of runs as PDF and PNG.\n\n\b\n{_NAMES}")
@@ -60,7 +64,7 @@ def command(
     figure = FIGURES.load(name)
     store = existing_store(store_path, max_size)
     names = [name for run in runs for name in matching(store, run)]
-    ds = dataset(store, figure.schema.kind, names, data, device)
+    ds = dataset(store, figure.schema.kind, names, data, device, figure.settings)
     written = write(name, ds, out / "-".join([name, *_stems(runs)]), formats)
     if as_json:
         print_json({"files": [str(path) for path in written]})
@@ -94,9 +98,18 @@ def _stems(runs: tuple[str, ...]) -> list[str]:
 
 
 def dataset(
-    store: Store, kind: str, runs: list[str], data: Path | None = None, device: str = "auto"
+    store: Store,
+    kind: str,
+    runs: list[str],
+    data: Path | None = None,
+    device: str = "auto",
+    settings: Mapping[str, Any] = MappingProxyType({}),
 ) -> xarray.Dataset:
-    """What a figure of this kind draws for these runs: curves, or successive levels."""
+    """What a figure of this kind draws for these runs: curves, or what an analysis says.
+
+    The answers of an analysis, asked about the levels of each run, carry its ``criterion``, its
+    schedule of ``densities`` and its task as ``target``.
+    """
     from landscape.data_store.curves import training
     from landscape.data_store.results import together
 
@@ -112,7 +125,15 @@ def dataset(
         from landscape.study import InsightsSettings, insights
 
         return insights(runs, InsightsSettings(), context)
-    return together([analyse(kind, [run], {}, context) for run in runs])
+    ds = together([analyse(kind, [run], settings, context) for run in runs])
+    if "run" not in ds.coords:
+        return ds
+    settings_of = {run: store[run].description["config"] for run in runs}
+    about = [settings_of[run] for run in ds["run"].values.tolist()]
+    for name, setting in _PLACES.items():
+        words = [str(config.get(setting) or "").partition(":")[0] for config in about]
+        ds = ds.assign_coords({name: (ds["run"].dims, words)})
+    return ds
 
 
 def write(name: str, ds: xarray.Dataset, stem: Path, formats: tuple[str, ...]) -> list[Path]:

@@ -154,7 +154,11 @@ def _show_run(run: Run, as_json: bool) -> None:
     flat["provenance"] = description["provenance"]
     _show(flat, as_json=False)
     click.echo()
-    if levels:
+    if "planted" in description:
+        from landscape.commands.plant import print_planted
+
+        print_planted(run)
+    elif levels:
         print_levels(run.name, levels)
     else:
         print_table(("level",), [("none finished yet",)])

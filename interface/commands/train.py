@@ -13,6 +13,7 @@ import click
 from landscape.data_store.errors import LandscapeError, UsageError
 from landscape.data_store.records import TRACE_COLUMNS, RunConfig
 from landscape.data_store.store import Run, open_store
+from landscape.data_store.truth import begins_planted, planted_run
 from landscape.options import common_options, existing_store, print_json, settings_options
 from landscape.printing import percent, print_table, printable, progress
 
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
 
     from landscape.experiment import Experiment, Planned
     from landscape.experiment_file import ExperimentFile
+    from landscape.steps import Place
     from landscape.trainer import Listener
     from landscape.training.imp import Finished
     from landscape.training.loop import Tick
-    from landscape.workers import Place
 
 
 @click.command(name="train")
@@ -39,6 +40,12 @@ if TYPE_CHECKING:
     "--jobs",
     type=click.IntRange(min=1),
     help="Runs trained side by side, each in a process of one thread. [default: 1, or the file's]",
+)
+@click.option(
+    "--from",
+    "mother",
+    metavar="RUN",
+    help="Begin at a network made by landscape plant: its weights, data and settings.",
 )
 @click.option("--quick", is_flag=True, help="Take the file's quick size, as NAME-quick.")
 @click.option("--dry-run", is_flag=True, help="Check everything, print the runs, train nothing.")
@@ -60,6 +67,7 @@ def command(
     name: str | None,
     replicates: int | None,
     jobs: int | None,
+    mother: str | None,
     quick: bool,
     dry_run: bool,
     print_config: bool,
@@ -75,6 +83,10 @@ def command(
 ) -> None:
     """Train a run: dense, then level after level pruned and rewound.
 
+    With --from it begins at a planted network, and --density planted is that of the ticket in it.
+
+    With --from it begins at a planted network, and --density planted is that of the ticket in it.
+
     Every level is stored as it is finished. Interrupted, the same command goes on with the
     first unfinished level and ends with the same numbers.
 
@@ -86,14 +98,19 @@ def command(
     except a task or model that is FILE.py:NAME, as on the command line.
     """
     from landscape.commands.experiment import print_plan, train_all
-    from landscape.experiment import plan
     from landscape.experiment_file import complete
-    from landscape.workers import Place
+    from landscape.planning import plan
+    from landscape.steps import Place
 
     given = {key: value for key, value in settings.items() if value is not None}
-    experiment, jobs = _asked(file, name, replicates, jobs, quick, given)
-    with _naming(file):
+    if mother is not None:
+        experiment = _begun(file, mother, name, replicates, quick, given)
+    else:
+        experiment, jobs = _asked(file, name, replicates, jobs, quick, given)
+    with naming(file):
         store = existing_store(store_path, max_size) if experiment.name is None else None
+        if store is not None and mother is not None:
+            planted_run(store[mother])  # raises if nothing is planted there
         planned = plan(experiment, store)
     if print_config:
         click.echo(complete(experiment, planned, jobs), nl=False)
@@ -101,7 +118,7 @@ def command(
     if dry_run or len(planned) > 1:
         from landscape.rehearsal import rehearse
 
-        with _naming(file):
+        with naming(file):
             rehearse(planned, data)
     if dry_run:
         print_plan(planned, as_json)
@@ -116,6 +133,34 @@ def command(
         train_all(planned, place, jobs or 1, as_json, quiet)
     else:
         train_single(planned[0], place, as_json, quiet)
+
+
+def _begun(
+    file: Path | None,
+    mother: str,
+    name: str | None,
+    replicates: int | None,
+    quick: bool,
+    settings: dict[str, Any],
+) -> Experiment:
+    """The experiment of runs that begin at a planted network, dense."""
+    from landscape.experiment import Experiment, Offshoot
+
+    if file is not None or quick:
+        raise UsageError(
+            f"--from {mother} goes with --name and settings; in FILE.toml a branch says 'of', and "
+            "a sweep has a [[plant]]"
+        )
+    if name is None:
+        raise click.UsageError("Missing option '--name'.")
+    first = settings.get("seed") or 0
+    seeds: list[tuple[str, dict[str, Any]]] = [(name, {})]
+    if replicates is not None:
+        seeds = [(f"{name}-s{s}", {"seed": s}) for s in range(first, first + replicates)]
+    branches = tuple(
+        Offshoot(own, 0, mother, {"mask": "dense", **settings, **seed}) for own, seed in seeds
+    )
+    return Experiment(None, branches=branches)
 
 
 def _asked(
@@ -135,8 +180,10 @@ def _asked(
         if quick:
             raise UsageError("--quick is a size of an experiment file; give FILE.toml")
         return Experiment(name, settings, replicates=replicates), jobs
-    found = _read(file, quick)
+    found = read_stated(file, quick)
     experiment = found.experiment
+    if experiment.grid:
+        raise UsageError(f"{file} has a [grid]; landscape sweep {file} trains its runs")
     if experiment.name is None and (name or replicates or settings):
         raise UsageError(
             f"{file} has branches only, of runs that are stored: --name, --replicates and settings "
@@ -153,7 +200,7 @@ def _asked(
     )
 
 
-def _read(file: Path, quick: bool) -> ExperimentFile:
+def read_stated(file: Path, quick: bool) -> ExperimentFile:
     """What a file states; of several faults all but the last are printed, and that is raised."""
     from landscape.experiment_file import FaultyFile, read_experiment
 
@@ -167,7 +214,7 @@ def _read(file: Path, quick: bool) -> ExperimentFile:
 
 
 @contextmanager
-def _naming(file: Path | None) -> Iterator[None]:
+def naming(file: Path | None) -> Iterator[None]:
     """Errors of an experiment file's content name the file."""
     try:
         yield
@@ -179,16 +226,17 @@ def _naming(file: Path | None) -> Iterator[None]:
 
 def train_single(planned: Planned, place: Place, as_json: bool, quiet: bool) -> None:
     """Train one run and print its levels."""
-    from landscape.workers import train_planned
+    from landscape.steps import train_planned
 
     with progress(quiet) as display:
         listener = training_bar(display, planned.config, planned.name, quiet)
         run = train_planned(planned, place, listener)
     print_run(run, as_json)
     if not as_json:
-        click.echo(
-            f"\nNext: landscape barrier {run.name}    landscape figure accuracy --run {run.name}"
-        )
+        seeks = planned.parent is not None and begins_planted(run)
+        then = f"overlap {run.name} --planted" if seeks else f"figure accuracy --run {run.name}"
+        first = "tickets" if seeks else "barrier"
+        click.echo(f"\nNext: landscape {first} {run.name}    landscape {then}")
 
 
 def print_run(run: Run, as_json: bool) -> None:
@@ -202,7 +250,7 @@ def print_run(run: Run, as_json: bool) -> None:
 
 def training_bar(display: Progress, config: RunConfig, name: str, quiet: bool) -> Listener:
     """A listener that shows how far a run is; without a terminal, a line per finished level."""
-    bar = display.add_task(name, total=config.levels * config.iterations)
+    bar = display.add_task(name, total=config.all_iterations)
 
     def listen(event: Tick | Finished) -> None:
         from landscape.training.loop import Tick

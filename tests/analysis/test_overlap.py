@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -11,9 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import hypergeom
 
-from landscape.analysis.overlap import OverlapSettings, mask_overlap, overlap
+from landscape.analysis.alignment.symmetry import Group, Member, Permutations, permuted_vector
+from landscape.analysis.matched_masks import matched_counts
+from landscape.analysis.overlap import (
+    ANALYSIS,
+    OverlapSettings,
+    companions,
+    mask_overlap,
+    overlap,
+)
 from landscape.analysis.random_masks import random_overlap
-from landscape.data_store.errors import LandscapeError
+from landscape.analysis.work import AtOnce
+from landscape.data_store.errors import LandscapeError, UsageError
 from landscape.data_store.mask import Mask
 from landscape.data_store.params import ParamSpec
 from landscape.data_store.records import Checkpoint
@@ -91,6 +101,15 @@ def test_every_number_equals_its_definition():
         assert row["f1"].item() == pytest.approx(harmonic, rel=1e-15)
         assert row["sign_agreement"].item() == same / both
         assert row["status"] == 0
+        assert row["false_positive"] == len(found - truth)
+        assert row["false_negative"] == len(truth - found)
+        assert row["true_negative"] == row["weights"] - len(found | truth)
+        chance = sum(
+            a.mask.layer(name).sum() * b.mask.layer(name).sum() / math.prod(SPEC.shape(name))
+            for name in names
+        )
+        assert row["expected_precision"].item() == pytest.approx(chance / len(found), rel=1e-14)
+        assert row["expected_recall"].item() == pytest.approx(chance / len(truth), rel=1e-14)
 
 
 def test_identical_masks_agree_fully():
@@ -134,7 +153,9 @@ def test_permuting_the_weights_of_a_layer_changes_nothing():
     for name in SPEC.names:
         order[SPEC.slices[name]] = rng.permutation(order[SPEC.slices[name]])
     permuted = (checkpoint(c.mask.kept[order], c.theta[order], address=c.address) for c in (a, b))
-    xr.testing.assert_identical(overlap(a, b), overlap(*permuted))
+    of_units = ["units_a", "units_b", "units_both", "unit_precision", "unit_recall"]
+    one, other = overlap(a, b), overlap(*permuted)
+    xr.testing.assert_identical(one.drop_vars(of_units), other.drop_vars(of_units))
 
 
 def test_layers_are_what_either_mask_may_prune():
@@ -185,8 +206,10 @@ def test_two_empty_masks_leave_every_share_unknown():
     none = checkpoint(np.zeros(SPEC.size, bool))
     ds = overlap(none, none)
     assert (ds["status"] == 1).all()
-    for name in ("jaccard", "precision", "recall", "f1", "expected_jaccard", "sign_agreement"):
+    shares = ("jaccard", "precision", "recall", "f1", "sign_agreement", "unit_recall")
+    for name in (*shares, "expected_jaccard", "expected_precision", "expected_recall"):
         assert np.isnan(ds[name]).all()
+    assert (ds["collapsed_a"] == 1).all()
     assert (ds["p_value"] == 1).all()
 
 
@@ -339,3 +362,137 @@ def test_the_masks_alone_decide_the_array_floor():
     }
     np.testing.assert_allclose(numbers["jaccard"], [2 / 5, 1 / 3, 1 / 2])
     np.testing.assert_allclose(numbers["p_value"], [5 / 6, 5 / 6, 1])
+
+
+HIDDEN = Permutations((Group(6, (Member("w1", 0), Member("b1", 0), Member("w2", 1))),))
+
+
+class Perceptron:
+    """The wiring of a perceptron of one hidden layer with the tensors of `SPEC`."""
+
+    def units(self):
+        return HIDDEN
+
+    def on_a_path(self, kept):
+        tensors = SPEC.unflatten(kept)
+        used = tensors["w1"].any(1) & tensors["w2"].any(0)
+        parts = {name: np.zeros(SPEC.shape(name), bool) for name in SPEC.names}
+        parts["w1"] = tensors["w1"] & used[:, None]
+        parts["w2"] = tensors["w2"] & used
+        return np.concatenate([parts[name].ravel() for name in SPEC.names])
+
+
+PATHS = ("effective_a", "effective_density_b", "connected_a", "connected_b")
+MATCHED = ("matched_kept_both", "matched_jaccard", "matched_expected_jaccard", "matched_p_value")
+
+
+def test_what_is_not_asked_for_is_unknown_and_says_so():
+    ds = overlap(*random_pair(0))
+    for name in (*PATHS, *MATCHED):
+        assert np.isnan(ds[name]).all()
+    for name in ("effective_status", "matched_status"):
+        meanings = ds[name].attrs["flag_meanings"].split()
+        assert meanings[int(ds[name].item())] == "not_asked_for"
+
+
+@pytest.mark.parametrize("asked", [{"effective": True}, {"planted": True}])
+def test_paths_are_counted_by_layer(asked):
+    a, b = random_pair(1, density=0.1)
+    ds = overlap(a, b, OverlapSettings(**asked), Perceptron())
+    assert ds["effective_status"].item() == 0
+    for which, point in (("a", a), ("b", b)):
+        on_path = Perceptron().on_a_path(point.mask.kept)
+        counts = [int(on_path[SPEC.slices[name]].sum()) for name in PRUNABLE]
+        assert ds[f"effective_{which}"].values[0].tolist() == [sum(counts), *counts]
+        density = ds[f"effective_density_{which}"].values[0]
+        np.testing.assert_array_equal(density, np.array([sum(counts), *counts]) / [84, 60, 24])
+        assert (ds[f"effective_{which}"] <= ds[f"kept_{which}"]).all()
+        assert ds[f"connected_{which}"].item() == 1
+    assert ds["effective_a"].values[0, 0] < ds["kept_a"].values[0, 0]
+    assert np.isnan(ds["matched_jaccard"]).all()
+
+
+def test_an_empty_layer_collapses_and_cuts_every_path():
+    kept = np.ones(SPEC.size, bool)
+    kept[SPEC.slices["w2"]] = False
+    settings = OverlapSettings(effective=True)
+    ds = overlap(checkpoint(kept), random_pair(2)[1], settings, Perceptron()).isel(pair=0)
+    assert ds["collapsed_a"].values.tolist() == [1, 0, 1]
+    assert ds["collapsed_b"].values.tolist() == [0, 0, 0]
+    assert (ds["connected_a"], ds["connected_b"]) == (0, 1)
+    assert ds["effective_a"].values.tolist() == [0, 0, 0]
+
+
+def test_matching_finds_the_same_mask_on_other_units():
+    a, _ = random_pair(3)
+    orders = [np.random.default_rng(0).permutation(6)]
+    kept = permuted_vector(HIDDEN, SPEC, a.mask.kept, orders)
+    b = checkpoint(kept, permuted_vector(HIDDEN, SPEC, a.theta, orders), address="b.pt")
+    ds = overlap(a, b, OverlapSettings(align="masks", draws=19, seed=5), Perceptron()).isel(pair=0)
+    assert (ds["jaccard"].values < 1).all()
+    for name in ("matched_jaccard", "matched_precision", "matched_recall", "matched_f1"):
+        assert (ds[name] == 1).all()
+    assert ds["matched_p_value"].sel(layer="all").item() == 1 / 20
+    assert ds["matched_status"].item() == 0
+    assert np.isnan(ds["effective_a"]).all()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_matched_numbers_are_those_of_the_counts(seed):
+    a, b = random_pair(seed, density=0.3)
+    ds = overlap(a, b, OverlapSettings(align="masks", draws=7, seed=2), Perceptron()).isel(pair=0)
+    found, chance = matched_counts(HIDDEN, a.mask, b.mask, PRUNABLE, draws=7, seed=2)
+    for i, layer in enumerate(("all", *PRUNABLE)):
+        row = ds.sel(layer=layer)
+        both, draws = (found.sum(), chance.sum(1)) if not i else (found[i - 1], chance[:, i - 1])
+        ka, kb = row["kept_a"].item(), row["kept_b"].item()
+        assert row["matched_kept_both"] == both
+        assert row["matched_jaccard"].item() == both / (ka + kb - both)
+        assert row["matched_precision"].item() == both / ka
+        assert row["matched_recall"].item() == both / kb
+        assert row["matched_f1"].item() == 2 * both / (ka + kb)
+        jaccards = [x / (ka + kb - x) for x in draws]
+        assert row["matched_expected_jaccard"].item() == pytest.approx(np.mean(jaccards), rel=1e-14)
+        assert row["matched_p_value"].item() == (1 + sum(x >= both for x in draws)) / 8
+    assert ds["matched_kept_both"].values[0] >= ds["kept_both"].values[0]
+
+
+@pytest.mark.parametrize("asked", [{"effective": True}, {"planted": True}, {"align": "masks"}])
+def test_a_network_is_needed_for_what_masks_do_not_know(asked):
+    settings = OverlapSettings(**asked)
+    assert ANALYSIS.needs_landscape(settings)
+    with pytest.raises(UsageError, match=r"units and paths .* there is no landscape; leave out"):
+        overlap(*random_pair(0), settings)
+    with pytest.raises(UsageError, match=r"units and paths .* this landscape has none; leave out"):
+        overlap(*random_pair(0), settings, object())
+    assert not ANALYSIS.needs_landscape(OverlapSettings())
+
+
+def test_the_planted_truth_is_the_companion_of_each_checkpoint():
+    a, b = (replace(c, level=3, address="imp@3", home="s") for c in random_pair(0))
+    planted = OverlapSettings(planted=True)
+    assert companions([a], planted) == ("imp@3.planted",)
+    assert companions([a, b], OverlapSettings()) == ()
+    assert companions([random_pair(0)[0]], planted) == ()
+    assert ANALYSIS.grouping(planted).split([a, b]) == [[a], [b]]
+    assert ANALYSIS.grouping(OverlapSettings()).split([a, b]) == [[a, b]]
+    ds = ANALYSIS.compute([a, b], planted, Perceptron(), AtOnce())
+    xr.testing.assert_identical(ds, overlap(a, b, planted, Perceptron()))
+
+
+def test_nothing_planted_is_said():
+    planted = OverlapSettings(planted=True)
+    a = random_pair(0)[0]
+    mine = replace(a, level=3, address="imp@3", home="s")
+    with pytest.raises(UsageError, match="--planted, but run imp has nothing planted in its netw"):
+        ANALYSIS.compute([mine, None], planted, Perceptron(), AtOnce())
+    with pytest.raises(UsageError, match=r"--planted, but a\.pt, which is of no run, has nothing"):
+        ANALYSIS.compute([a], planted, Perceptron(), AtOnce())
+
+
+def test_every_choice_prints_variables_that_exist():
+    for asked in itertools.product((False, True), (False, True), ("none", "masks")):
+        settings = OverlapSettings(*asked)
+        assert set(ANALYSIS.printed(settings)) <= set(OVERLAP.variables)
+    plain = ("jaccard", "expected_jaccard", "precision", "recall", "sign_agreement")
+    assert ANALYSIS.printed(OverlapSettings()) == plain

@@ -315,9 +315,11 @@ def test_the_dataset_follows_its_schema_and_is_labelled():
 def test_companions_are_the_ticket_of_the_second_and_level_0_of_the_first():
     a = point(0, 0, address="imp@2", level=2, home="s")
     b = point(0, 0, address="one-shot@0", level=0, home="s")
-    assert companions([a, b]) == ("one-shot@0.ticket", "imp@0")
-    assert companions([point(0, 0, address="a.pt"), b]) == ("one-shot@0.ticket",)
-    assert companions([point(0, 0, address="a.pt"), point(0, 0, address="b.pt")]) == ()
+    outside = [point(0, 0, address=name) for name in ("a.pt", "b.pt")]
+    chosen = SublevelSettings()
+    assert companions([a, b], chosen) == ("one-shot@0.ticket", "imp@0")
+    assert companions([outside[0], b], chosen) == ("one-shot@0.ticket",)
+    assert companions(outside, chosen) == ()
 
 
 @pytest.mark.parametrize("order", [0, 1])

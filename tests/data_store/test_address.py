@@ -157,7 +157,7 @@ def test_no_accepted_name_leaves_the_store(name):
         (
             "imp@3.finl",
             r"^'finl' in 'imp@3\.finl' is no part of a level; "
-            r"use final, init, rewind, baseline, ticket, mask or step-K$",
+            r"use final, init, rewind, baseline, ticket, mask, planted, target or step-K$",
         ),
         ("imp@3.", r"^'' in 'imp@3\.' is no part of a level"),
         ("imp@3.step-", r"^'step-' in 'imp@3\.step-' is no part of a level"),

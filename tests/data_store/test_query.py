@@ -120,7 +120,8 @@ def test_what_was_found_may_be_changed(prepared):
     ("kind", "where", "error", "match"),
     [
         ("barier", {}, UsageError, "^unknown kind of result 'barier'; did you mean 'barrier'. "
-         "available: barrier, bezier, curvature, insights, overlap, sublevel, surface, volume$"),
+         "available: barrier, bezier, curvature, insights, overlap, sublevel, surface, tickets, "
+         "volume$"),
         ("training", {}, UsageError, "^unknown kind of result 'training'; .*available: barrier"),
         ("barrier", {"levl": 1}, UsageError, "^unknown field of results 'levl'; did you mean 'lev"),
         ("barrier", {"level": 7, "x": 1}, UsageError, "^unknown field of results 'x'; available: "

@@ -11,7 +11,7 @@ from landscape.data_store.errors import UsageError
 from landscape.data_store.mask import Mask
 from landscape.data_store.params import ParamSpec
 from landscape.data_store.records import TRACE_COLUMNS, Checkpoint, Level, Point, RunConfig, Trace
-from landscape.data_store.settings import from_json, to_json
+from landscape.data_store.settings import from_json, question, to_json
 
 SPEC = ParamSpec(("w", "b"), ((2, 2), (2,)))
 THETA = np.arange(6, dtype=np.float32)
@@ -96,6 +96,35 @@ def test_the_defaults_are_a_valid_run():
         ({"augment": "yes"}, "augment is 'yes'; it must be true or false"),
         ({"order_seed": -1}, "order_seed is -1; it must be at least 0"),
         ({"norm_scale": "uniforn"}, "unknown norm_scale 'uniforn'; did you mean 'uniform'"),
+        ({"prune_biases": 1}, "prune_biases is 1; it must be true or false"),
+        ({"densities": "singlshot"}, "unknown densities 'singlshot'; did you mean 'singleshot'"),
+        (
+            {"densities": "singleshot", "levels": 1},
+            "densities is singleshot, but no density of the last level is given; give --density",
+        ),
+        (
+            {"densities": "singleshot", "density": 0.1, "levels": 2},
+            "levels is 2; singleshot pruning has 1, pruned before it is trained",
+        ),
+        (
+            {"densities": "multishot", "density": 0.1, "levels": 1},
+            "levels is 1; a density of the last level needs at least 2, the dense one included",
+        ),
+        ({"score_examples": 0}, "score_examples is 0; it must be at least 1"),
+        ({"score_rounds": 0}, "score_rounds is 0; it must be at least 1"),
+        ({"score_epochs": 0}, "score_epochs is 0; it must be at least 1"),
+        ({"score_lr": 0}, "score_lr is 0.0; it must be above 0"),
+        ({"score_annealed": "yes"}, "score_annealed is 'yes'; it must be true or false"),
+        ({"score_softmax": None}, "score_softmax is None; it must be true or false"),
+        ({"last_iterations": 0}, "last_iterations is 0; it must be at least 1"),
+        (
+            {"rewind_step": 5, "last_iterations": 5},
+            "rewind_step 5 is not before the last of 5 iterations; use a smaller step",
+        ),
+        (
+            {"criterion": "edge-popup", "scope": "global"},
+            "scope is global, but edge-popup ranks within layers; use --scope layer",
+        ),
     ],
 )
 def test_a_setting_out_of_range_is_refused(setting, message):
@@ -131,10 +160,18 @@ def test_every_setting_of_a_density_survives_json():
         augment=True,
         order_seed=9,
         norm_scale="uniform",
+        prune_biases=True,
+        score_examples=7,
+        score_rounds=100,
+        score_epochs=3,
+        score_lr=0.2,
+        score_annealed=True,
+        score_softmax=True,
+        last_iterations=9,
     )
     assert from_json(RunConfig, json.loads(json.dumps(to_json(config)))) == config
     changed = {f.name for f in dataclasses.fields(config) if getattr(config, f.name) != f.default}
-    assert len(changed) == 14
+    assert len(changed) == 22
 
 
 def test_the_defaults_add_nothing_to_plain_iterative_pruning():
@@ -144,6 +181,19 @@ def test_the_defaults_add_nothing_to_plain_iterative_pruning():
     assert (config.init_noise, config.dropout, config.label_smoothing) == (0, 0, 0)
     assert (config.lr_schedule, config.augment, config.norm_scale) == ("step", False, "one")
     assert (config.rewind_epoch, config.order_seed) == (None, None)
+    assert (config.prune_biases, config.score_rounds, config.last_iterations) == (False, 1, None)
+
+
+def test_settings_that_came_later_are_the_defaults_of_a_run_that_has_none():
+    late = {f.name: f.default for f in dataclasses.fields(RunConfig) if "since" in f.metadata}
+    assert set(late) == {
+        "prune_biases", "score_examples", "score_rounds", "score_epochs", "score_lr",
+        "score_annealed", "score_softmax", "last_iterations",
+    }  # fmt: skip
+    old = {name: v for name, v in to_json(RunConfig(seed=3)).items() if name not in late}
+    assert from_json(RunConfig, old) == RunConfig(seed=3)
+    assert question(RunConfig(seed=3)) == old
+    assert question(RunConfig(seed=3, score_rounds=2)) == {**old, "score_rounds": 2}
 
 
 def test_the_seed_of_the_noise_is_the_run_s_unless_given():
@@ -152,10 +202,11 @@ def test_the_seed_of_the_noise_is_the_run_s_unless_given():
     assert RunConfig(seed=5, order_seed=7).noise_seed == 7
 
 
-@pytest.mark.parametrize("densities", ["exponential", "linear", "one-shot"])
+@pytest.mark.parametrize("densities", ["exponential", "multishot", "linear", "one-shot"])
 def test_a_density_of_one_and_two_levels_are_allowed(densities):
     RunConfig(densities=densities, density=1, levels=2)
     RunConfig(densities=densities, density=1e-9, levels=2, nested=False)
+    RunConfig(densities="singleshot", density=1e-9, levels=1, nested=False)
 
 
 def test_a_config_refuses_an_unknown_setting():

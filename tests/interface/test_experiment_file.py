@@ -15,8 +15,10 @@ from landscape.cli import run
 from landscape.data_store.errors import LandscapeError, UsageError
 from landscape.data_store.records import RunConfig
 from landscape.data_store.store import Store
-from landscape.experiment import plan
+from landscape.experiment import Ask, Plant
 from landscape.experiment_file import FaultyFile, complete, read_experiment
+from landscape.planning import plan
+from landscape.sweep_grid import Rule
 
 WHOLE = """
 name = "study"
@@ -249,6 +251,185 @@ def test_text_is_written_as_toml_reads_it(write: Write) -> None:
     experiment = landscape_experiment(task=odd)
     text = complete(experiment, plan(experiment))
     assert tomllib.loads(text)["train"]["task"] == odd
+
+
+SWEEP = """
+name = "seek"
+replicates = 3
+
+[[plant]]
+name = "circle"
+target = "circle"
+width = 100
+quick = { width = 30 }
+
+[[plant]]
+name = "helix"
+target = "helix"
+quick = false
+
+[train]
+iterations = 100
+
+[quick]
+replicates = 1
+iterations = 10
+
+[grid]
+criterion = ["random", "synflow"]
+densities = ["singleshot", "multishot"]
+density = ["planted", 0.1]
+quick = { density = [0.5] }
+
+[[when]]
+densities = "multishot"
+set = { levels = 11 }
+quick = { levels = 3 }
+
+[[when]]
+density = [0.1, 0.5]
+plant = "helix"
+set = { lr = 0.1 }
+quick = false
+
+[[analysis]]
+kind = "overlap"
+planted = true
+
+[[analysis]]
+kind = "barrier"
+name = "to-truth"
+at = ["last", "last.planted"]
+points = 25
+quick = { points = 5 }
+
+[[analysis]]
+kind = "barrier"
+at = 0
+quick = false
+"""
+
+
+def test_a_file_states_a_sweep(write: Write) -> None:
+    found = read_experiment(write(SWEEP)).experiment
+    assert (found.name, found.replicates, dict(found.settings)) == ("seek", 3, {"iterations": 100})
+    assert found.grid == {
+        "criterion": ("random", "synflow"),
+        "densities": ("singleshot", "multishot"),
+        "density": ("planted", 0.1),
+    }
+    assert found.plants == (
+        Plant("circle", "circle", {"width": 100}),
+        Plant("helix", "helix", {}),
+    )
+    assert found.rules == (
+        Rule({"densities": ("multishot",)}, {"levels": 11}),
+        Rule({"density": (0.1, 0.5), "plant": ("helix",)}, {"lr": 0.1}),
+    )
+    assert found.asks == (
+        Ask("overlap", "overlap", {"planted": True}, "each"),
+        Ask("to-truth", "barrier", {"points": 25}, ("last", "last.planted")),
+        Ask("barrier", "barrier", {}, (0,)),
+    )
+
+
+def test_the_quick_size_of_a_sweep(write: Write) -> None:
+    found = read_experiment(write(SWEEP), quick=True).experiment
+    assert (found.name, found.replicates, dict(found.settings)) == (
+        "seek-quick", 1, {"iterations": 10}
+    )  # fmt: skip
+    assert list(found.grid) == ["criterion", "densities", "density"]
+    assert found.grid["density"] == (0.5,)
+    assert found.plants == (Plant("circle", "circle", {"width": 30}),)
+    assert found.rules == (Rule({"densities": ("multishot",)}, {"levels": 3}),)
+    assert [(ask.name, ask.settings) for ask in found.asks] == [
+        ("overlap", {"planted": True}),
+        ("to-truth", {"points": 5}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('[grid]\ncriterion = ["random"]', r"a \[grid\] needs a name for its runs; give 'name'"),
+        ('name = "a"\n[grid]', r"the \[grid\] is empty; give it lists of settings"),
+        ('name = "a"\n[grid]\nquick = { lr = [1] }', r"the \[grid\] is empty; give it lists"),
+        (
+            f'name = "a"\n{ONE}[[plant]]\nname = "c"\ntarget = "circle"',
+            r"a \[\[plant\]\] table is there for a \[grid\]; give one",
+        ),
+        (
+            f'name = "a"\n{ONE}[[when]]\nlr = 1\nset = {{}}',
+            r"a \[\[when\]\] table is there for a \[grid\]; give one",
+        ),
+        (
+            'name = "a"\n[grid]\nlr = [1]\n[[when]]\nset = { levels = 2 }',
+            r"a \[\[when\]\] table asks for nothing; put what it sets into \[train\]",
+        ),
+        (
+            'name = "a"\n[grid]\ndensities = ["singleshot"]\n[[when]]\n'
+            'densities = "singelshot"\nset = {}',
+            r"unknown densities of the grid 'singelshot'; did you mean 'singleshot'\?",
+        ),
+        (
+            'name = "a"\n[grid]\nlr = [1]\n[[plant]]\nname = "circle"\ntarget = "circle"\n'
+            '[[when]]\nplant = "cirle"\nset = {}',
+            r"unknown plant of the grid 'cirle'; did you mean 'circle'\?",
+        ),
+        (
+            f'name = "a"\n{ONE}[[analysis]]\nkind = "overlp"',
+            r"unknown analysis 'overlp'; did you mean 'overlap'\?",
+        ),
+        (
+            f'name = "a"\n{ONE}[[analysis]]\nkind = "barrier"\n[[analysis]]\nkind = "barrier"',
+            r"two analyses are called 'barrier'; give one of them another 'name'",
+        ),
+        (
+            f'name = "a"\n{ONE}[[analysis]]\nkind = "barrier"\nat = "frist"',
+            r"analysis 'barrier': 'frist' in 'run@frist' is no level",
+        ),
+        (
+            f'name = "a"\n{ONE}[[analysis]]\nkind = "barrier"\nat = []',
+            r"analysis 'barrier': 'at' is an empty list",
+        ),
+        (
+            f'name = "a"\n{ONE}[[analysis]]\nkind = "barrier"\npoints = 0',
+            r"analysis 'barrier': points is 0; it must be at least",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_sweep_is_one_sentence(text: str, sentence: str, write: Write) -> None:
+    with pytest.raises(UsageError, match=sentence) as caught:
+        read_experiment(write(text))
+    assert str(caught.value).startswith(str(write(text)))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_rule_may_be_about_a_value_of_the_other_size(write: Write) -> None:
+    text = (
+        'name = "a"\n[quick]\n[grid]\nlr = [1.0]\nquick = { lr = [2.0] }\n'
+        "[[when]]\nlr = 1\nset = {}\n[[when]]\nlr = 2.0\nset = {}\n"
+    )
+    for quick in (False, True):
+        assert len(read_experiment(write(text), quick=quick).experiment.rules) == 2
+
+
+def test_a_list_among_the_values_of_a_rule(write: Write) -> None:
+    text = 'name = "a"\n[grid]\nexclude = [["output"], []]\n[[when]]\nexclude = {}\nset = {{}}'
+    for given, wanted in (
+        ('["output"]', (["output"],)),
+        ("[]", ([],)),
+        ('[["output"], []]', (["output"], [])),
+    ):
+        rules = read_experiment(write(text.format(given, given))).experiment.rules
+        assert rules[0].where == {"exclude": wanted}
+
+
+def test_a_completed_file_asks_the_same(write: Write) -> None:
+    text = f'name = "a"\n{ONE}[[analysis]]\nkind = "barrier"\nname = "x"\nat = ["last"]\npoints = 5'
+    experiment = read_experiment(write(text)).experiment
+    again = read_experiment(write(complete(experiment, plan(experiment)))).experiment
+    assert again.asks == experiment.asks == (Ask("x", "barrier", {"points": 5}, ("last",)),)
 
 
 def landscape_experiment(**settings: Any) -> Any:

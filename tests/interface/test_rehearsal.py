@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from landscape.data_store.errors import LandscapeError, UsageError
-from landscape.experiment import Experiment, Offshoot, Variant, plan
+from landscape.experiment import Experiment, Offshoot, Variant
+from landscape.planning import plan
 from landscape.rehearsal import rehearse
 
 TINY: dict[str, Any] = {"task": "digits", "model": "mlp:64-20-10", "levels": 3}

@@ -35,7 +35,7 @@ from landscape.data_store.store import Store
 from landscape.subject import Context
 from landscape.training.task import Split, Task
 from landscape.training.tasks import digits
-from landscape.workbench import analyse
+from landscape.workbench import analyse, stored_answer
 from tests.support.runs import SMALL
 
 NETS = """
@@ -128,6 +128,21 @@ def test_a_question_is_computed_once(store, evaluations):
         xr.testing.assert_identical(again, first)
     assert evaluations == ["train", "test"]
     assert results(store) == files
+
+
+def test_what_is_stored_is_found_without_computing(store, evaluations):
+    context = Context(store)
+    asked = ("barrier", ("imp",), {"points": 5}, context)
+    assert stored_answer(*asked) is None
+    ask(store, "imp@0", "imp@1")
+    assert stored_answer(*asked) is None  # of two questions one is answered
+    whole = ask(store, "imp")
+    made = list(evaluations)
+    xr.testing.assert_identical(stored_answer(*asked), whole)
+    assert stored_answer("barrier", ("imp",), {"points": 7}, context) is None
+    nowhere = [replace(store["imp"][level], home=None) for level in (0, 1)]
+    assert stored_answer("overlap", nowhere, {}, Context()) is None
+    assert evaluations == made
 
 
 def test_a_stored_answer_is_the_computed_one(store):
@@ -590,7 +605,7 @@ def counted_analysis(monkeypatch, compute, **more):
         grouping=lambda _settings: EACH,
         uses_loss=False,
         measures=("size",),
-        companions=lambda group: (f"{group[0].address}.ticket",),
+        companions=lambda group, _settings: (f"{group[0].address}.ticket",),
         **more,
     )
     monkeypatch.setitem(SCHEMAS, "curiosity", CURIOSITY)

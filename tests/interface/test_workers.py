@@ -16,10 +16,13 @@ from typing import Any
 import pytest
 
 import landscape
+from landscape import workers
 from landscape.cli import run
 from landscape.data_store.store import Store
-from landscape.experiment import Experiment, Offshoot, Planned, Variant, plan
-from landscape.workers import Place, Report, one_by_one, side_by_side
+from landscape.experiment import Experiment, Offshoot, Planned, Variant
+from landscape.planning import plan
+from landscape.steps import Place, Report
+from landscape.workers import in_turn, one_by_one, side_by_side
 
 TINY: dict[str, Any] = {
     "task": "digits",
@@ -115,6 +118,50 @@ def test_a_run_that_fails_stops_only_what_begins_at_it(tmp_path: Path) -> None:
     assert "level 1 of run 'a-bad', where it begins, is not there" in failed["a-b"]
     assert store["a"].levels == [0, 1]
     assert store["a-c"].levels == [0]
+
+
+def test_in_turn_gives_the_numbers_of_side_by_side(study: Study, tmp_path: Path) -> None:
+    alive = [run for run in study.planned if "dead" not in run.name]
+    store, heard = landscape.open(tmp_path / "turn"), list[Report]()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        failed = in_turn(alive, Place(store), heard.append)
+    assert failed == {name: why for name, why in study.failed.items() if name != "a-dead"}
+    good = [run for run in alive if run.name not in failed]
+    assert digests(store, good) == digests(study.store, good)
+    told = sorted((r.run, r.what, r.level, r.text) for r in study.heard if r.run != "a-dead")
+    assert sorted((r.run, r.what, r.level, r.text) for r in heard) == told
+
+
+def test_what_nobody_expected_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    planned = plan(Experiment("a", TINY, (Variant("v", {"seed": 1}),)))
+    done = workers.carry_out
+
+    def faulty(step: Any, place: Place, listener: Any = None) -> None:
+        if step.name == "a":
+            raise ZeroDivisionError("a bug")
+        done(step, place, listener)
+
+    monkeypatch.setattr(workers, "carry_out", faulty)
+    store = landscape.open(tmp_path / "s")
+    assert in_turn(planned, Place(store), silent) == {"a": "ZeroDivisionError: a bug"}
+    assert store["a-v"].levels == [0, 1]
+
+
+@pytest.mark.parametrize("error", [MemoryError(), KeyboardInterrupt(), BrokenPipeError()])
+def test_what_ends_a_step_or_all_of_them(
+    error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(workers, "carry_out", ended)
+    steps, place = plan(Experiment("a", TINY)), Place(landscape.open(tmp_path / "s"))
+    if isinstance(error, MemoryError):
+        assert in_turn(steps, place, silent) == {"a": "out of memory; use fewer --jobs"}
+    else:
+        with pytest.raises(type(error)):
+            in_turn(steps, place, silent)
 
 
 def words(store: Path, *more: str) -> list[str]:

@@ -83,7 +83,7 @@ def experiment(
     init = drawn(config.seed)
     network = Network(module, spec, CPU)
     network.set(init)
-    kinds = without(prunable_kinds(module), config.exclude)
+    kinds = without(prunable_kinds(module, biases=config.prune_biases), config.exclude)
 
     def redraw(level: int) -> Point:
         return drawn(stream(config.seed, "redraw", level))

@@ -87,7 +87,7 @@ def test_a_batch_of_one_that_is_left_is_refused(examples: int, size: int) -> Non
 def test_an_epoch_that_leaves_one_is_trained_on() -> None:
     config = settings(iterations=6, batch_size=16, eval_every=3, dropout=0.3)
     ready, init = experiment(config, module=noisy(), task=task(33))
-    mask = ready.first_mask()
+    mask = ready.first_mask(init)
     training = LevelTraining(ready.network, ready.task, config, mask, Start(init), 0)
     seen = []
     hook = ready.network.module.register_forward_pre_hook(
@@ -102,7 +102,9 @@ def test_an_epoch_that_leaves_one_is_trained_on() -> None:
 def test_the_batches_of_other_networks_are_the_slices_they_were() -> None:
     config = settings(iterations=6, batch_size=16)
     ready, init = experiment(config, task=task(33))
-    training = LevelTraining(ready.network, ready.task, config, ready.first_mask(), Start(init), 0)
+    training = LevelTraining(
+        ready.network, ready.task, config, ready.first_mask(init), Start(init), 0
+    )
     found = [training._batch(step)[0] for step in range(3)]
     order = training._order[1]
     for number, inputs in enumerate(found):

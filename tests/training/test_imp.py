@@ -146,6 +146,7 @@ def test_a_rewound_level_takes_the_steps_that_are_left() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:level 1. prunes all:UserWarning")  # 72 weights, 12 levels
+@pytest.mark.filterwarnings("ignore:level .* prunes every path:UserWarning")
 @pytest.mark.parametrize("scope", ["layer", "global"])
 @pytest.mark.parametrize("criterion", [magnitude, random])
 def test_masks_are_nested_with_exact_counts(criterion: Any, scope: str) -> None:
@@ -224,7 +225,7 @@ def test_metrics_are_those_of_the_final_weights() -> None:
             expected |= {f"{name}_loss": loss, f"{name}_error": error}
         losses = level.trace.column("validation_loss").tolist()
         expected["early_stop_step"] = level.trace.column("step")[losses.index(min(losses))]
-        assert dict(level.metrics) == expected
+        assert dict(level.metrics) == {**expected, "connected": 1.0}
         assert level.metrics["test_loss"] == level.trace.column("test_loss")[-1]
         assert level.status == "done"
 
@@ -538,6 +539,7 @@ def test_excluded_tensors_are_never_pruned(exclude: tuple[str, ...], scope: str)
 
 
 @pytest.mark.filterwarnings("ignore:level . prunes all of 'fc2:UserWarning")  # by chance
+@pytest.mark.filterwarnings("ignore:level . prunes every path:UserWarning")
 @pytest.mark.parametrize("nested", [True, False])
 @pytest.mark.parametrize("scope", ["layer", "global"])
 @pytest.mark.parametrize("densities", ["exponential", "linear", "one-shot"])
@@ -649,11 +651,12 @@ def test_a_connected_run_is_the_same_either_way() -> None:
 def test_what_is_foreseen_is_what_training_warns_of(changes: dict[str, Any]) -> None:
     config = settings(iterations=2, **{"pruning_fraction_output": 0.15, **changes})
     ready, init = experiment(config, criterion=random)
-    foreseen = emptied(config, ready.kinds, ready.first_mask())
+    foreseen = emptied(config, ready.kinds, ready.first_mask(init))
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         finished(ready, init)
     messages = [str(warning.message) for warning in told]
+    messages = [message for message in messages if "every path" not in message]  # the scores' doing
     if foreseen is None:
         assert messages == []
     else:

@@ -19,6 +19,7 @@ from landscape.training.models import (
     current_point,
     fully_connected,
     initialize,
+    is_bias,
     mlp,
     parameter_spec,
     parse_mlp,
@@ -377,3 +378,39 @@ def test_the_current_point_is_a_copy_in_order() -> None:
         parameter.data.zero_()
     assert point.theta.tobytes() == expected.tobytes()
     assert list(point.buffers) == ["1.running_mean", "1.running_var", "1.num_batches_tracked"]
+
+
+def test_a_bias_has_the_kind_of_its_layer() -> None:
+    network = nn.Sequential(
+        OrderedDict(
+            conv=nn.Conv2d(1, 2, 3),
+            norm=nn.BatchNorm2d(2),
+            shortcut=nn.Conv2d(2, 2, 1, bias=False),
+            fc1=nn.Linear(2, 3),
+            fc2=nn.Linear(3, 2),
+        )
+    )
+    expected = {
+        "conv.weight": "conv",
+        "conv.bias": "conv",
+        "shortcut.weight": "shortcut",
+        "fc1.weight": "fc",
+        "fc1.bias": "fc",
+        "fc2.weight": "output",
+        "fc2.bias": "output",
+    }
+    found = prunable_kinds(network, biases=True)
+    assert found == expected
+    assert list(found) == [name for name in dict(network.named_parameters()) if name in found]
+    assert without(found, ("output", "conv.bias")) == {
+        n: kind for n, kind in expected.items() if kind != "output" and n != "conv.bias"
+    }
+    assert prunable_kinds(network) == {n: k for n, k in expected.items() if not is_bias(n)}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("bias", True), ("fc1.bias", True), ("fc1.weight", False), ("bias.weight", False)],
+)
+def test_a_bias_is_known_by_its_name(name: str, expected: bool) -> None:
+    assert is_bias(name) is expected

@@ -14,7 +14,7 @@ from landscape.data_store.mask import Mask
 from landscape.data_store.params import Array, ParamSpec
 from landscape.data_store.records import RunConfig
 from landscape.training.criteria import Candidate, magnitude
-from landscape.training.prune import prune
+from landscape.training.prune import chosen, prune
 from landscape.training.schedule import kept_counts
 
 LENET = ParamSpec(
@@ -287,3 +287,27 @@ def test_nan_scores_of_weights_that_may_come_back_are_refused() -> None:
     assert prune(scores, half, 2).kept_size == 2
     with pytest.raises(LandscapeError, match="some prunable weights have NaN scores"):
         prune(scores, half, 2, nested=False)
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_in_rounds_the_masks_between_are_what_is_scored(nested: bool) -> None:
+    mask, init = one_layer(30), np.zeros(0)
+    theta = np.random.default_rng(0).standard_normal(mask.spec.size)
+    start = prune(np.abs(theta), mask, 20)
+
+    def lonely(candidate: Candidate) -> Array:
+        """Weights whose neighbours are kept go first."""
+        kept = candidate.mask.kept.astype(float)
+        return np.abs(candidate.theta) - np.roll(kept, 1) - np.roll(kept, -1)
+
+    given = Candidate(theta, init, start, seed=0, level=2)
+    expected = start
+    for count in (14, 10, 7, 5):  # 20 (1/4)^(r/4)
+        expected = prune(
+            lonely(Candidate(theta, init, expected, 0, 2)), expected, count, nested=nested
+        )
+    found = chosen(lonely, given, 5, nested=nested, rounds=4)
+    assert np.array_equal(found.kept, expected.kept)
+    once = chosen(lonely, given, 5, nested=nested, rounds=1)
+    assert np.array_equal(once.kept, prune(lonely(given), start, 5, nested=nested).kept)
+    assert not np.array_equal(once.kept, found.kept)

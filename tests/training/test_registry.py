@@ -12,15 +12,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from landscape.data_store.errors import UsageError
 from landscape.data_store.mask import Mask
-from landscape.data_store.params import ParamSpec
 from landscape.data_store.records import RunConfig
 from landscape.data_store.table import Table
-from landscape.training.criteria import Candidate
-from landscape.training.models import Model
+from landscape.training.criteria import Candidate, Sight
+from landscape.training.models import Model, parameter_spec
+from landscape.training.network import Network
 from landscape.training.registry import CRITERIA, MODELS, TASKS
+from landscape.training.task import make_task
 
 TABLES: list[Table[Any]] = [TASKS, MODELS, CRITERIA]
 ENTRIES = [(table, name) for table in TABLES for name in table]
@@ -34,7 +36,8 @@ def test_an_entry_has_a_name_a_summary_a_reference_and_a_test(table: Table[Any],
     assert not entry.summary.endswith(".")
     assert re.search(r"\(\d{4}\)$", entry.reference)
     module, _, attribute = entry.target.partition(":")
-    test = Path(__file__).with_name(f"test_{module.rpartition('.')[2]}.py")
+    *rooms, last = module.split(".")[2:]
+    test = Path(__file__).parent.joinpath(*rooms, f"test_{last}.py")
     assert re.search(rf"\b{attribute}\b", test.read_text(encoding="utf-8"))
 
 
@@ -55,9 +58,19 @@ def test_a_model_has_a_protocol_of_valid_settings(name: str) -> None:
 
 @pytest.mark.parametrize("name", CRITERIA)
 def test_a_criterion_scores_every_weight_and_changes_nothing(name: str) -> None:
-    spec = ParamSpec(("w", "b"), ((5, 4), (5,)))
+    x, y = torch.randn(9, 4, generator=torch.Generator().manual_seed(0)), torch.arange(9) % 5
+    module, config = torch.nn.Linear(4, 5), RunConfig(score_epochs=1, batch_size=4)
+    network = Network(module, parameter_spec(module), torch.device("cpu"))
     theta = np.random.default_rng(0).standard_normal(25).astype(np.float32)
-    candidate = Candidate(theta, theta[::-1].copy(), Mask.dense(spec, ("w",)), seed=0, level=1)
+    candidate = Candidate(
+        theta,
+        theta[::-1].copy(),
+        Mask.dense(network.spec, ("weight",)),
+        seed=0,
+        level=1,
+        sight=Sight(network, make_task(train=(x, y), test=(x, y)), config),
+        keep={"weight": 10},
+    )
     before = [candidate.theta.tobytes(), candidate.init.tobytes(), candidate.mask.kept.tobytes()]
     scores = CRITERIA.load(name)(candidate)
     assert scores.shape == (25,)

@@ -32,8 +32,10 @@ from landscape.training.schedule import (
     kept_counts,
     last_rate,
     learning_rate,
+    level_config,
     pruning_fractions,
     target_density,
+    waypoints,
 )
 from tests.support import naive
 
@@ -262,13 +264,15 @@ def naive_density(densities: str, density: float, level: int, last: int) -> floa
     """Density of a level that is not the first."""
     if level == last:
         return density
-    if densities == "exponential":
+    if densities in ("exponential", "multishot"):
         return math.exp(math.log(density) * level / last)
     return 1 - (1 - density) * level / last
 
 
 @given(
-    st.sampled_from(["exponential", "linear", "one-shot"]), st.floats(1e-4, 1), st.integers(1, 40)
+    st.sampled_from(["exponential", "multishot", "linear", "one-shot"]),
+    st.floats(1e-4, 1),
+    st.integers(1, 40),
 )
 def test_densities_are_the_formulas(densities: str, density: float, last: int) -> None:
     last = 1 if densities == "one-shot" else last
@@ -299,7 +303,7 @@ def test_equal_factors_equal_steps_and_at_once() -> None:
 
 @pytest.mark.parametrize("nested", [True, False])
 @pytest.mark.parametrize("scope", ["layer", "global"])
-@pytest.mark.parametrize("densities", ["exponential", "linear", "one-shot"])
+@pytest.mark.parametrize("densities", ["exponential", "multishot", "linear", "one-shot"])
 @pytest.mark.parametrize("density", [0.47, 0.11, 0.29, 0.037, 1.0])
 def test_targets_are_met_to_the_weight(
     density: float, densities: str, scope: str, nested: bool
@@ -409,3 +413,96 @@ def test_no_layer_of_lenet_is_emptied_in_its_protocol() -> None:
     assert emptied(config, kinds, Mask.dense(spec, tuple(kinds))) is None
     shot = by_density("one-shot", 1e-4, 2)
     assert emptied(shot, kinds, Mask.dense(spec, tuple(kinds))) == (1, "fc3.weight")
+
+
+@pytest.mark.parametrize("scope", ["layer", "global"])
+def test_singleshot_prunes_level_0(scope: str) -> None:
+    config = by_density("singleshot", 0.3, 1, scope=scope)
+    assert target_density(config, 0) == 0.3
+    expected = {"a": 12, "b": 4, "c": 2} if scope == "layer" else 19
+    assert kept_counts(config, SMALL_KINDS, dense(), 0) == expected
+    sparse = kept(dense(), {"a": 3, "b": 15, "c": 0})
+    assert kept_counts(config, SMALL_KINDS, sparse, 0) == (
+        {"a": 3, "b": 4, "c": 0} if scope == "layer" else 18
+    )
+    assert emptied(config, SMALL_KINDS, dense()) is None
+
+
+def test_a_layer_that_singleshot_empties_is_foreseen() -> None:
+    assert emptied(by_density("singleshot", 0.05, 1), SMALL_KINDS, dense()) == (0, "c")
+    together = by_density("singleshot", 2 / 62, 1, scope="global")
+    assert emptied(together, SMALL_KINDS, dense()) == (0, None)
+
+
+def test_a_layer_without_biases_is_not_empty() -> None:
+    spec = ParamSpec(("a.weight", "a.bias", "b.weight", "b.bias"), ((40,), (4,), (20,), (2,)))
+    kinds = {"a.weight": "fc", "a.bias": "fc", "b.weight": "output", "b.bias": "output"}
+    whole = Mask.dense(spec, spec.names)
+    for densities, level in (("singleshot", 0), ("one-shot", 1)):
+        config = by_density(densities, 0.1, level + 1)
+        counts = {"a.weight": 4, "a.bias": 0, "b.weight": 2, "b.bias": 0}
+        assert kept_counts(config, kinds, whole, level) == counts
+        assert emptied(config, kinds, whole) is None
+        config = replace(config, scope="global", density=2 / 66)
+        assert emptied(config, kinds, whole) is None  # two layers with weights
+        config = replace(config, density=1 / 66)
+        assert emptied(config, kinds, whole) == (level, None)
+
+
+@given(st.integers(0, 62), st.integers(0, 62), st.integers(1, 200))
+def test_waypoints_go_the_way_in_equal_factors(have: int, keep: int, rounds: int) -> None:
+    mask = Mask(SPEC, ("a", "b", "c"), ~dense().covered | (np.arange(65) < have))
+    found = list(waypoints(keep, mask, rounds))
+    assert len(found) == rounds
+    assert found[-1] == keep
+    for number, count in enumerate(found[:-1], start=1):
+        if have and keep:
+            exact = math.exp(math.log(have) + (math.log(keep) - math.log(have)) * number / rounds)
+            assert abs(count - exact) <= 0.5 + 1e-9
+        else:
+            assert count == keep
+    assert found == sorted(found, reverse=keep < have)
+
+
+def test_waypoints_of_layers_are_each_layer_s_own() -> None:
+    mask = kept(dense(), {"a": 32, "b": 15, "c": 0})
+    assert list(waypoints({"a": 2, "b": 15, "c": 0}, mask, 4)) == [
+        {"a": 16, "b": 15, "c": 0},
+        {"a": 8, "b": 15, "c": 0},
+        {"a": 4, "b": 15, "c": 0},
+        {"a": 2, "b": 15, "c": 0},
+    ]
+    assert list(waypoints(3, mask, 1)) == [3]
+
+
+STRETCHED: dict[str, Any] = {"levels": 3, "iterations": 100, "last_iterations": 250}
+
+
+def test_only_the_last_level_takes_other_steps() -> None:
+    config = RunConfig(**STRETCHED)
+    assert [level_config(config, level).iterations for level in range(3)] == [100, 100, 250]
+    assert level_config(config, 1) is config
+    assert level_config(replace(config, last_iterations=100), 2).iterations == 100
+    alone = RunConfig(**{**STRETCHED, "levels": 1})
+    assert level_config(alone, 0).iterations == 250
+
+
+@pytest.mark.parametrize("last", [10, 50, 250, 400])
+@pytest.mark.parametrize(
+    "schedule", [{"lr_schedule": "cosine"}, {"lr_milestones": (40, 80), "warmup": 20}]
+)
+def test_the_schedule_of_the_last_level_is_stretched(last: int, schedule: dict[str, Any]) -> None:
+    config = RunConfig(**{**STRETCHED, "last_iterations": last}, lr=0.1, **schedule)
+    own = level_config(config, 2)
+    for step in range(0, 100, 10):  # where both have a step
+        there = step * last // 100
+        if "warmup" in schedule and step < 20:
+            assert learning_rate(own, there) == pytest.approx(0.1 * (there + 1) / (last / 5))
+        else:
+            assert learning_rate(own, there) == pytest.approx(learning_rate(config, step))
+
+
+def test_a_snapshot_past_the_end_of_a_short_last_level_is_not_taken() -> None:
+    config = RunConfig(**{**STRETCHED, "last_iterations": 50}, snapshots=(20, 50, 80))
+    assert level_config(config, 2).snapshots == (20,)
+    assert level_config(config, 1).snapshots == (20, 50, 80)

@@ -1,1 +1,1 @@
-"""Planted tickets: targets, their data, and networks in which they are hidden."""
+"""Planted tickets: known sparse networks for known functions, hidden in dense ones."""

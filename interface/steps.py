@@ -1,0 +1,125 @@
+"""Steps: what an experiment is made of, and how one is done: planting, training, asking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from landscape.data_store.store import Run, Store
+from landscape.experiment import Planned, Planting, Question
+from landscape.planning import numbered
+
+if TYPE_CHECKING:
+    from landscape.trainer import Listener
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where and how runs are trained; parameters as `landscape.trainer.train`."""
+
+    store: Store
+    data: Path | None = None
+    device: str = "auto"
+    threads: int | None = None
+
+
+class Step(Protocol):
+    """What a process does in one piece: a `Planned`, a `Planting` or a `Question`."""
+
+    @property
+    def name(self) -> str:
+        """What it is called; no two of an experiment are called the same."""
+        ...
+
+    @property
+    def parent(self) -> tuple[str, int] | None:
+        """Run and level that must be finished before it begins."""
+        ...
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a step did: finished a level, warned, failed or ended.
+
+    Parameters
+    ----------
+    run
+        Name of the step, that is of its run.
+    what
+        ``level``, ``warning``, ``failed`` or ``done``.
+    text
+        The warning or the error.
+    level, density, test_error, status
+        Of a finished level.
+    """
+
+    run: str
+    what: str
+    text: str = ""
+    level: int = 0
+    density: float = float("nan")
+    test_error: float = float("nan")
+    status: str = ""
+
+
+Reporter = Callable[[Report], None]
+
+
+def carry_out(step: Step, place: Place, listener: Listener | None = None) -> None:
+    """Do one step, or go on with it; what it makes is in the store.
+
+    Raises as `landscape.trainer.train`, `landscape.planter.plant` and
+    `landscape.workbench.analyse` do.
+    """
+    if isinstance(step, Planned):
+        train_planned(step, place, listener)
+    elif isinstance(step, Planting):
+        plant_planned(step, place)
+    else:
+        assert isinstance(step, Question)
+        answer(step, place)
+
+
+def plant_planned(planting: Planting, place: Place) -> Run:
+    """Plant a network, unless it is there; errors as `landscape.planter.plant`."""
+    from landscape.planter import plant
+
+    return plant(
+        planting.target,
+        store=place.store,
+        name=planting.name,
+        data=place.data,
+        device=place.device,
+        **planting.settings,
+    )
+
+
+def answer(question: Question, place: Place) -> None:
+    """Ask what is not answered in the store; errors as `landscape.workbench.analyse`."""
+    from landscape.subject import Context
+    from landscape.workbench import analyse
+
+    context = Context(place.store, question.task, question.model, place.data, place.device)
+    analyse(question.ask.kind, question.points, question.ask.settings, context)
+
+
+def train_planned(planned: Planned, place: Place, listener: Listener | None = None) -> Run:
+    """Train one planned run, or go on with it; errors as `landscape.trainer.train`."""
+    from landscape.brancher import branch
+    from landscape.trainer import train
+
+    given: dict[str, Any] = {
+        "store": place.store,
+        "name": planned.name,
+        "data": place.data,
+        "device": place.device,
+        "threads": place.threads,
+        "listener": listener,
+    }
+    if planned.parent is None:
+        return train(**given, **planned.settings)
+    name, level = planned.parent
+    settings = numbered(Run(place.store.root, name, place.store.size_limit), planned.settings)
+    return branch(f"{name}@{level}", **given, **settings)
