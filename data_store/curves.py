@@ -11,6 +11,7 @@ import numpy as np
 
 from landscape.data_store.errors import LandscapeError
 from landscape.data_store.schemas.training import TRAINING
+from landscape.data_store.transfer import transfer
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -25,11 +26,12 @@ def training(runs: Sequence[Run]) -> xr.Dataset:
     Branches of one run that differ only in the level they begin at are one row, at its levels,
     called by what their names share; so are those pruned to several densities at one level,
     numbered from 1 by density. Levels or steps that a row lacks are NaN,
-    with status ``absent``.
+    with status ``absent``. Coordinates say where the masks of a row were found and where they
+    were trained, as `landscape.data_store.transfer.transfer` has it.
 
     Raises `LandscapeError` if no level is finished.
     """
-    rows = _rows(runs)
+    rows = rows_of(runs)
     numbers = sorted({number for row in rows for number in row.levels})
     steps = sorted(
         {s for row in rows for level in row.levels.values() for s in level.trace.column("step")}
@@ -58,22 +60,40 @@ def training(runs: Sequence[Run]) -> xr.Dataset:
         "criterion": [row.config.get("criterion", "") for row in rows],
         "strategy": [row.strategy for row in rows],
         "seed": [row.config.get("seed", np.nan) for row in rows],
+        **{name: [row.config.get(name, "") for row in rows] for name in ("model", "scope")},
     }
+    transfers = [transfer(row.run) for row in rows]
+    coords |= {name: [said[name] for said in transfers] for name in transfers[0]}
     return TRAINING.build(coords, arrays)
 
 
 @dataclass(frozen=True, eq=False)
-class _Row:
-    """A run, or the branches of one kind from the levels of one run."""
+class Row:
+    """A run, or the branches of one kind from the levels of one run.
+
+    Parameters
+    ----------
+    name
+        The run's name, or what the names of the branches share.
+    run
+        The run, or the first of the branches.
+    config
+        Its settings.
+    strategy
+        How it is pruned and trained again, in words.
+    levels
+        The finished levels by number.
+    """
 
     name: str
+    run: Run
     config: dict[str, Any]
     strategy: str
     levels: dict[int, Level]
 
 
-def _rows(runs: Sequence[Run]) -> list[_Row]:
-    """The runs, branches of one kind together."""
+def rows_of(runs: Sequence[Run]) -> list[Row]:
+    """The runs, those branches together that differ only in the level they begin at."""
     families: dict[str, list[tuple[Run, dict[str, Any]]]] = {}
     for run in runs:
         families.setdefault(_family(run), []).append((run, run.description))
@@ -83,7 +103,7 @@ def _rows(runs: Sequence[Run]) -> list[_Row]:
         config, branch = record["config"], record.get("branch", {})
         levels = _levels([member for member, _ in family], [own for _, own in family])
         name = _shared_name([member.name for member, _ in family])
-        rows.append(_Row(name, config, strategy(config, branch), levels))
+        rows.append(Row(name, run, config, strategy(config, branch), levels))
     return rows
 
 

@@ -16,8 +16,7 @@ from landscape.data_store.errors import LandscapeError, unknown
 from landscape.data_store.join import case, cases, join
 from landscape.data_store.result_file import Result, Variable
 from landscape.data_store.results import read_stored
-from landscape.data_store.schemas.table import SCHEMAS
-from landscape.data_store.schemas.training import TRAINING
+from landscape.data_store.schemas.table import OF_RUNS, SCHEMAS
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -42,8 +41,8 @@ def query(store: Store, kind: str, where: Mapping[str, Any]) -> xr.Dataset:
     file is damaged, or the results are of different schema versions; warns of files that the
     catalogue could not read.
     """
-    if kind not in SCHEMAS or kind == TRAINING.kind:
-        raise unknown("kind of result", kind, [k for k in SCHEMAS if k != TRAINING.kind])
+    if kind not in SCHEMAS or kind in OF_RUNS:
+        raise unknown("kind of result", kind, [k for k in SCHEMAS if k not in OF_RUNS])
     catalog = Catalog(store.root, store.size_limit)
     wanted = [Condition("kind", "=", kind), *conditions(where)]
     rows, faults = catalog.listing("results", wanted, f"results/{kind}/")

@@ -355,6 +355,17 @@ class Checkpoint:
     status: str = "done"
     home: str | None = None
 
+    def __repr__(self) -> str:
+        from landscape.data_store.showing import of_checkpoint
+
+        return of_checkpoint(self).text()
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from landscape.data_store.showing import of_checkpoint
+
+        return of_checkpoint(self).html()
+
     @property
     def run(self) -> str:
         """Name of the run, empty for foreign files."""

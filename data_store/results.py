@@ -141,6 +141,19 @@ def record_of(ds: xr.Dataset) -> dict[str, Any]:
     return record
 
 
+def records_of(ds: xr.Dataset) -> list[dict[str, Any]]:
+    """The records of the single results that a dataset was joined of, in order.
+
+    Raises `LandscapeError` if it carries none.
+    """
+    left, single = [record_of(ds)], []
+    while left:
+        record = left.pop(0)
+        left = [*record["results"], *left] if "results" in record else left
+        single += [] if "results" in record else [record]
+    return single
+
+
 def together(parts: Sequence[xr.Dataset]) -> xr.Dataset:
     """Datasets of one kind in one, as `landscape.data_store.join.join` has it."""
     return parts[0] if len(parts) == 1 else join([Result.of(ds) for ds in parts]).dataset()

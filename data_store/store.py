@@ -63,6 +63,17 @@ class Store:
             raise unknown("run", name, names)
         return Run(self.root, name if name in names else matches[0], self.size_limit)
 
+    def __repr__(self) -> str:
+        from landscape.data_store.showing import of_store
+
+        return of_store(self).text()
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from landscape.data_store.showing import of_store
+
+        return of_store(self).html()
+
     def __iter__(self) -> Iterator[str]:
         """Names of all runs, sorted."""
         folder = layout.runs(self.root)
@@ -117,6 +128,17 @@ class Run:
     root: Path
     name: str
     size_limit: int = SIZE_LIMIT
+
+    def __repr__(self) -> str:
+        from landscape.data_store.showing import of_run
+
+        return of_run(self).text()
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from landscape.data_store.showing import of_run
+
+        return of_run(self).html()
 
     @property
     def exists(self) -> bool:

@@ -17,6 +17,8 @@ from landscape.figures.surface import Numbers, direction_label, is_isometric
 
 UNKNOWN = "0.88"
 FEWEST, MOST = 6, 12
+TOO_FEW = 4
+EDGE_ROOM = 0.035
 _LADDERS = (
     (1.0, 2.0, 5.0),
     (1.0, 1.5, 2.0, 3.0, 5.0, 7.0),
@@ -49,8 +51,19 @@ def contour_levels(values: Numbers) -> list[float]:
 
 
 def levels_of(here: xr.Dataset, measure: str) -> list[float]:
-    """Heights of the contours, the same for all splits, so that their panels compare."""
-    return contour_levels(scale(SURFACE.variables[measure]) * here[measure].values)
+    """Heights of the contours, the same for all splits, so that their panels compare.
+
+    A split in whose range there are too few of them adds its own.
+    """
+    values = scale(SURFACE.variables[measure]) * here[measure]
+    together = contour_levels(values.values)
+    levels = set(together)
+    for split in here["split"].values.tolist():
+        own = values.sel(split=split).values
+        low, high = np.nanmin(own, initial=np.inf), np.nanmax(own, initial=-np.inf)
+        if sum(low < level < high for level in together) < TOO_FEW:
+            levels.update(contour_levels(own))
+    return sorted(levels)
 
 
 def values_of(one: xr.Dataset, measure: str) -> Numbers:
@@ -75,7 +88,16 @@ def plot_contours(
     ladder = dict(zip(levels, steps(len(levels)), strict=True))
     look = [ladder[level] if coloured else "0.6" for level in here]
     lines = ax.contour(x, y, values, levels=here, colors=look, linewidths=0.7, zorder=1)
-    ax.clabel(lines, fontsize=5.5, fmt="%g")
+    for text in ax.clabel(lines, fontsize=5.5, fmt="%g"):
+        text.set_visible(_is_inside(text.get_position(), x, y))
+
+
+def _is_inside(place: tuple[float, float], x: Numbers, y: Numbers) -> bool:
+    """False for a label so near the edge of the plane that the edge would cut it."""
+    return all(
+        min(at - along.min(), along.max() - at) >= EDGE_ROOM * np.ptp(along)
+        for at, along in zip(place, (x, y), strict=True)
+    )
 
 
 def finish(ax: Axes, one: xr.Dataset, measure: str) -> None:

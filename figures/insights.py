@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import cycle
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -15,28 +14,20 @@ from numpy.typing import NDArray
 
 from landscape.data_store.errors import unknown
 from landscape.data_store.schemas.insights import INSIGHTS
-from landscape.figures.axes import density_axis
+from landscape.figures.axes import density_axis, log_height
+from landscape.figures.panels import panels
 from landscape.figures.registry import FIGURES, Figure
+from landscape.figures.strategies import IMP, judged, plot_strategy, strategy_looks
 from landscape.figures.style import (
-    MARKERS,
-    OKABE_ITO,
     PAGE,
+    abreast,
     legend_above,
     paper_figure,
     say_if_empty,
 )
 
-IMP = "imp"
 PANEL = 1.15
-_COLOURS = {
-    IMP: OKABE_ITO[6],
-    "one-shot": OKABE_ITO[1],
-    "finetune": OKABE_ITO[0],
-    "random": OKABE_ITO[2],
-    "largest-first": OKABE_ITO[3],
-    "reinit": OKABE_ITO[5],
-    "lr-rewind": OKABE_ITO[4],
-}
+WRAPPED = 30
 _TITLES = {
     "accuracy": "solutions (claims 1, 3, 4)",
     "solution": "sublevel sets (claim 3)",
@@ -50,11 +41,13 @@ _TITLES = {
 PANELS = tuple(_TITLES)
 
 
-def plot_insights(ds: xr.Dataset, panel: str, *, ax: Axes | None = None) -> Axes:
+def plot_insights(
+    ds: xr.Dataset, panel: str, *, ax: Axes | None = None, spread: str = "range"
+) -> Axes:
     """One quantity of every strategy against the weights remaining.
 
-    The runs given are replicates: the line is their mean, the bars run from the least to the
-    greatest. What is unknown is a gap; a strategy that was never measured has no line.
+    The runs given are replicates: the line is their mean, the bars are their spread. What is
+    unknown is a gap; a strategy that was never measured has no line.
 
     Parameters
     ----------
@@ -68,6 +61,8 @@ def plot_insights(ds: xr.Dataset, panel: str, *, ax: Axes | None = None) -> Axes
         ``distance`` and ``angle``; and the ``volume`` per dimension.
     ax
         Where to draw; a new figure of the paper's style if None.
+    spread
+        ``range``, from the least to the greatest, or ``std``, one standard deviation to each side.
 
     Raises `LandscapeError` if `ds` is no insights dataset, `UsageError` for an unknown panel.
     """
@@ -76,68 +71,51 @@ def plot_insights(ds: xr.Dataset, panel: str, *, ax: Axes | None = None) -> Axes
         raise unknown("panel", panel, PANELS)
     if ax is None:
         with paper_figure() as canvas:
-            return plot_insights(ds, panel, ax=canvas.add_subplot())
+            return plot_insights(ds, panel, ax=canvas.add_subplot(), spread=spread)
     study = ds.isel(study=0)
     values, label = _quantity(study, panel)
     density = 100 * study["density"].max("replicate")
     for strategy, look in _looks(study).items():
-        _plot(ax, density.sel(strategy=strategy), values.sel(strategy=strategy), look)
+        of = {"strategy": strategy}
+        plot_strategy(ax, density.sel(of), values.sel(of), spread, **look)
     say_if_empty(ax)
+    if panel == "volume" and ax.texts:
+        _say_what_to_run(ax, study)
     _mark(ax, study, panel)
     density_axis(ax, density.values)
     if panel in ("solution", "baseline") and np.nanmax(values.values, initial=0.0) > 0:
-        ax.set_yscale("log")
+        log_height(ax)
     ax.set_ylabel(label)
     return ax
 
 
-def _judged(study: xr.Dataset) -> tuple[str, str]:
-    """The measure and the split that the claims are judged by."""
-    measure, split = str(study["measure"].values), str(study["judged_split"].values)
-    splits = study["split"].values.tolist()
-    return "loss" if measure == "loss" else "error", split if split in splits else splits[-1]
-
-
 def _quantity(study: xr.Dataset, panel: str) -> tuple[xr.DataArray, str]:
     """What a panel shows, over (replicate, strategy, level), and its label."""
-    measure, split = _judged(study)
+    measure, split = judged(study)
     factor = 100.0 if measure == "error" else 1.0
     unit = "(%)" if measure == "error" else "(nats)"
-    judged, name = study.sel(split=split), f"{split} {measure}"
-    barrier = judged[f"{measure}_barrier"]
+    here, name = study.sel(split=split), f"{split} {measure}"
+    barrier = here[f"{measure}_barrier"]
     path = "baseline-solution"
     if panel == "accuracy":
         where = "test" if "test" in study["split"].values else split
         error = study["error"].sel(split=where, point="solution")
         return 100 * (1 - error), f"{where} accuracy (%)"
     if panel in ("solution", "baseline"):
-        return factor * judged[measure].sel(point=panel), f"{name} {unit}\nof the {panel}"
+        return factor * here[measure].sel(point=panel), f"{name} {unit}\nof the {panel}"
     if panel == "between":
         return factor * barrier.sel(path="previous-solution"), f"{name} barrier {unit}"
     if panel == "escape":
         return factor * barrier.sel(path=path), f"{name} barrier {unit}"
     if panel == "volume":
         return study["log_volume_per_dimension"], "log volume per\ndimension (nats)"
-    words = {"distance": "distance", "angle": "angular distance"}
+    words = {"distance": "Euclidean distance", "angle": "angular distance\n(1: orthogonal)"}
     return study[panel].sel(path=path), words[panel]
-
-
-def _plot(ax: Axes, density: xr.DataArray, values: xr.DataArray, look: dict[str, Any]) -> None:
-    """Mean over the runs against the density, and bars from the least to the greatest."""
-    x, rows = density.values, values.transpose("replicate", "level").values
-    known = np.isfinite(x) & np.isfinite(rows).any(axis=0)
-    if not known.any():
-        return
-    x, rows = x[known], rows[:, known]
-    ax.plot(x, np.nanmean(rows, axis=0), **look)
-    if len(rows) > 1:
-        low, high = np.nanmin(rows, axis=0), np.nanmax(rows, axis=0)
-        ax.vlines(x, low, high, color=look["color"], linewidth=0.7)
 
 
 def _mark(ax: Axes, study: xr.Dataset, panel: str) -> None:
     """Thresholds: of the sublevel sets where solutions are judged, of barriers elsewhere."""
-    factor = 100.0 if _judged(study)[0] == "error" else 1.0
+    factor = 100.0 if judged(study)[0] == "error" else 1.0
     if panel in ("between", "escape"):
         ax.axhline(factor * float(study["epsilon"]), color="0.6", linewidth=0.7, zorder=0.9)
         ax.update_datalim([(0, 0)], updatex=False)
@@ -149,9 +127,16 @@ def _mark(ax: Axes, study: xr.Dataset, panel: str) -> None:
         ax.plot(x[1:], factor * edge[1:], color="0.6", linewidth=0.7, linestyle=line, zorder=0.9)
 
 
+def _say_what_to_run(ax: Axes, study: xr.Dataset) -> None:
+    """What the verdict on claim 1 lacks, under the words that nothing is known."""
+    missing = "".join(study["missing"].values[study["claim"].values == 1])
+    text = "\n".join(textwrap.wrap(missing, WRAPPED))
+    ax.text(0.5, 0.4, text, transform=ax.transAxes, ha="center", va="top", fontsize=5.5)
+
+
 def _edges(study: xr.Dataset) -> list[tuple[str, NDArray[np.float64]]]:
     """The highest value inside each kind of sublevel set by level, averaged over the runs."""
-    measure, split = _judged(study)
+    measure, split = judged(study)
     own = study[measure].sel(split=split, strategy=IMP).mean("replicate")
     epsilon = float(study["epsilon"])
     dense = float(own.sel(point="solution").values[0])
@@ -160,20 +145,8 @@ def _edges(study: xr.Dataset) -> list[tuple[str, NDArray[np.float64]]]:
 
 
 def _looks(study: xr.Dataset) -> dict[str, dict[str, Any]]:
-    """Colour, marker and line of each strategy, the same in every figure."""
-    spare = cycle([c for c in OKABE_ITO if c not in _COLOURS.values()] or ["0.5"])
-    looks = {}
-    for strategy, marker in zip(study["strategy"].values.tolist(), cycle(MARKERS), strict=False):
-        known = strategy in _COLOURS
-        looks[strategy] = {
-            "color": _COLOURS[strategy] if known else next(spare),
-            "marker": marker,
-            "linestyle": "-" if known else "--",
-            "linewidth": 1.6 if strategy == IMP else 1.0,
-            "markersize": 2.4,
-            "zorder": 3 if strategy == IMP else 2,
-        }
-    return looks
+    """The looks of the strategies of a study."""
+    return strategy_looks(study["strategy"].values.tolist())
 
 
 def _handles(study: xr.Dataset) -> list[Line2D]:
@@ -198,28 +171,42 @@ def _plot_verdicts(ax: Axes, study: xr.Dataset) -> None:
     ax.set_xlim(0, 105)
     ax.set_ylim(numbers.max() + 0.6, numbers.min() - 0.6)
     ax.set_yticks(numbers, [f"{number:.0f}" for number in numbers])
-    for number, verdict in zip(numbers, study["verdict"].values, strict=True):
+    for number, verdict, count in zip(numbers, study["verdict"].values, made, strict=True):
+        words = f"{verdict} (n = {count:.0f})" if count > 0 else str(verdict)
         ax.annotate(
-            str(verdict), (1.03, number), xycoords=("axes fraction", "data"), va="center",
+            words, (1.03, number), xycoords=("axes fraction", "data"), va="center",
             annotation_clip=False, fontsize="small",
         )  # fmt: skip
     ax.set_xlabel("comparisons in favour (%)")
     ax.set_ylabel("claim")
 
 
-def draw(ds: xr.Dataset) -> Canvas:
-    """Eight panels and the verdicts, as wide as a page."""
+def draw(ds: xr.Dataset, *, width: float = PAGE, spread: str = "range") -> Canvas:
+    """Eight panels and the verdicts, as wide as a page unless told otherwise."""
     INSIGHTS.validate(ds)
-    with paper_figure(PAGE, PANEL) as canvas:
-        canvas.set_figheight(3 * (PANEL + 0.75))
-        axes: Sequence[Axes] = canvas.subplots(3, 3).flat
+    with paper_figure(width, PANEL) as canvas:
+        count = len(PANELS) + 1
+        canvas.set_figheight(-(-count // abreast(width, count)) * (PANEL + 0.75))
+        axes = panels(canvas, count, sharey=False)
         for ax, panel in zip(axes, PANELS, strict=False):
-            plot_insights(ds, panel, ax=ax)
+            plot_insights(ds, panel, ax=ax, spread=spread)
             ax.set_title(_TITLES[panel], loc="left")
-        _plot_verdicts(axes[len(PANELS)], ds.isel(study=0))
-        axes[len(PANELS)].set_title("verdicts", loc="left")
+        _plot_verdicts(axes[-1], ds.isel(study=0))
+        axes[-1].set_title("verdicts", loc="left")
         legend_above(canvas, _handles(ds.isel(study=0)))
     return canvas
 
 
-FIGURE = Figure("insights", FIGURES["insights"].summary, INSIGHTS, draw)
+FIGURE = Figure(
+    "insights",
+    FIGURES["insights"].summary,
+    INSIGHTS,
+    draw,
+    caption="Lines are means over the runs of a strategy. L(i) is the solution of a level, the "
+    "baseline what pruning leaves of it before the next training. Grey: ε, the slack of barriers, "
+    "and the highest values inside the sublevel sets of L(0) (dashed) and of the level before "
+    "(dotted). Verdicts stand beside the share of comparisons in favour of each claim, n the "
+    "number of comparisons made.",
+    shows=("loss", "error", "log_volume_per_dimension"),
+    spread="range",
+)

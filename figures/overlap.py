@@ -14,6 +14,8 @@ from landscape.data_store.schemas.overlap import OVERLAP
 from landscape.figures.axes import known, level_axis, pair_axis
 from landscape.figures.registry import FIGURES, Figure
 from landscape.figures.style import (
+    COLUMN,
+    MARKERS,
     OKABE_ITO,
     axis_label,
     colours,
@@ -59,7 +61,7 @@ def plot_overlap(ds: xr.Dataset, *, ax: Axes | None = None) -> Axes:
         rows = rows[np.argsort(x[rows], kind="stable")]
         for layer, look in looks.items():
             line = {"marker": marker, "linestyle": "-" if by_level else "none"}
-            _plot_layer(ax, x[rows], ds.isel(pair=rows).sel(layer=layer), {**look, **line})
+            _plot_layer(ax, x[rows], ds.isel(pair=rows).sel(layer=layer), {**line, **look})
     say_if_empty(ax)
     if by_level:
         level_axis(ax, axis_label(OVERLAP.coordinates["level_b"]))
@@ -94,6 +96,9 @@ def _looks(ds: xr.Dataset) -> dict[str, dict[str, Any]]:
         name: {"color": colour, "linewidth": 0.9, "markersize": 2}
         for name, colour in zip(layers, table, strict=True)
     }
+    if len(layers) <= NAMED and len(run_looks(ds)) == 1:  # markers tell runs apart otherwise
+        for look, marker in zip(looks.values(), MARKERS[1:], strict=False):
+            look["marker"] = marker
     if ALL in ds["layer"].values:
         looks[ALL] = {"color": OKABE_ITO[-1], "linewidth": 1.8}
     return looks
@@ -121,11 +126,20 @@ def _explain(ds: xr.Dataset, ax: Axes, looks: dict[str, dict[str, Any]]) -> None
         level_bar([ax], level_scale(1, layers), "layer, first to last")
 
 
-def draw(ds: xr.Dataset) -> Canvas:
-    """The figure of an overlap dataset, one column wide."""
-    with paper_figure() as canvas:
+def draw(ds: xr.Dataset, *, width: float = COLUMN) -> Canvas:
+    """The figure of an overlap dataset, one column wide unless told otherwise."""
+    with paper_figure(width) as canvas:
         plot_overlap(ds, ax=canvas.add_subplot())
     return canvas
 
 
-FIGURE = Figure("overlap", FIGURES["overlap"].summary, OVERLAP, draw)
+FIGURE = Figure(
+    "overlap",
+    FIGURES["overlap"].summary,
+    OVERLAP,
+    draw,
+    caption="The Jaccard index of two masks is the share of the weights that either keeps which "
+    "both keep. Dotted is its expectation for random masks of the same layer sizes.",
+    shows=("jaccard", "expected_jaccard"),
+    plot=plot_overlap,
+)

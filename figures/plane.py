@@ -20,7 +20,7 @@ from landscape.figures.surface import (
     chosen,
     height_of,
     look_of,
-    name_mark,
+    name_marks,
     off_surface,
     panels,
     set_words,
@@ -76,7 +76,8 @@ def plot_plane(
     _plot_set(ax, one)
     for k in range(one.sizes["point"]):
         _plot_mark(ax, one.isel(point=k), off_surface(one)[k])
-    _name_marks(ax, one)
+    count = one.sizes["point"]
+    name_marks(ax, one, range(count) if count <= NAMED else (0, count - 1))
     finish(ax, one, measure)
     if legend:
         legend_above(ax, _handles(here))
@@ -92,10 +93,11 @@ def _plot_set(ax: Axes, one: xr.Dataset) -> None:
     if values is None or not np.isfinite(threshold) or not np.isfinite(values).any():
         return
     low, high = np.nanmin(values), np.nanmax(values)
-    if not low <= threshold < high:
+    if low > threshold:
         return
     ax.contourf(x, y, values, levels=[low - 1, threshold], colors=EDGE, alpha=0.15, zorder=0.5)
-    ax.contour(x, y, values, levels=[threshold], colors=EDGE, linewidths=1.6, zorder=2)
+    if threshold < high:
+        ax.contour(x, y, values, levels=[threshold], colors=EDGE, linewidths=1.6, zorder=2)
 
 
 def _plot_mark(ax: Axes, mark: xr.Dataset, off: bool) -> None:
@@ -112,14 +114,6 @@ def _plot_mark(ax: Axes, mark: xr.Dataset, off: bool) -> None:
         linestyle="none",
         zorder=4,
     )
-
-
-def _name_marks(ax: Axes, one: xr.Dataset) -> None:
-    """Names beside the checkpoints, or beside the first and the last of many."""
-    count, middle = one.sizes["point"], float(one["x"].values.mean())
-    for k in range(count) if count <= NAMED else (0, count - 1):
-        side = 1 if one["point_x"].values[k] < middle else -1
-        name_mark(ax, one, k, (side, 1.0))
 
 
 def _handles(ds: xr.Dataset) -> list[Any]:
@@ -142,11 +136,20 @@ def _handles(ds: xr.Dataset) -> list[Any]:
     return handles
 
 
-def draw(ds: xr.Dataset) -> Canvas:
+def draw(ds: xr.Dataset, *, width: float | None = None) -> Canvas:
     """A panel for each split, a row for each surface."""
     SURFACE.validate(ds)
     splits = [(title(s), {"split": s, "legend": False}) for s in ds["split"].values.tolist()]
-    return panels(ds, plot_plane, splits, _handles(ds), height=height_of(ds, len(splits)))
+    height = height_of(ds, len(splits), width)
+    return panels(ds, plot_plane, splits, _handles(ds), height=height, width=width)
 
 
-FIGURE = Figure("plane", FIGURES["plane"].summary, SURFACE, draw)
+FIGURE = Figure(
+    "plane",
+    FIGURES["plane"].summary,
+    SURFACE,
+    draw,
+    caption="Lines join points of equal loss. Markers are checkpoints, open where they lie off the "
+    "plane and only their projection is drawn. Grey cells are unknown.",
+    shows=("loss",),
+)

@@ -15,18 +15,20 @@ from numpy.typing import NDArray
 from landscape.data_store.errors import LandscapeError, unknown
 from landscape.data_store.schemas.tickets import RESCALINGS, TICKET_KINDS, TICKETS
 from landscape.figures.axes import density_axis
-from landscape.figures.pruners import lines, looks, reduced, replicates
-from landscape.figures.style import PAGE, legend_above, paper_figure, say_if_empty
+from landscape.figures.pruners import lines, looks, reduced, replicates, steps, tasks
+from landscape.figures.style import PAGE, abreast, legend_above, paper_figure, say_if_empty
 
 Numbers = NDArray[np.float64]
 Looks = Mapping[str, Mapping[str, Any]]
 
 PANEL = 1.25
-_TASKS = ("target", "plant")
 _TITLES = {"none": "", "planted": " (÷ planted scale)", "least-squares": " (least squares)"}
 _GREY: dict[str, Any] = {"color": "0.35", "linewidth": 0.9}
 _MARKS: dict[str, dict[str, Any]] = {
     "least to greatest": {
+        "color": "0.35", "alpha": 0.3, "linewidth": 6.0, "solid_capstyle": "butt",
+    },
+    "± 1 standard deviation": {
         "color": "0.35", "alpha": 0.3, "linewidth": 6.0, "solid_capstyle": "butt",
     },
     "not rescaled": {
@@ -36,7 +38,8 @@ _MARKS: dict[str, dict[str, Any]] = {
     "its density": {"color": "0.8", "linewidth": 3.0},
     "floor": {**_GREY, "linestyle": ":"},
 }  # fmt: skip
-_BAND, _OPEN, _TRUTH, _DENSITY, _FLOOR = _MARKS
+_RANGE, _STD, _OPEN, _TRUTH, _DENSITY, _FLOOR = _MARKS
+_BANDS = {"range": _RANGE, "std": _STD}
 
 
 def plot_planted(
@@ -46,6 +49,7 @@ def plot_planted(
     ax: Axes | None = None,
     rescale: str | None = None,
     split: str | None = None,
+    spread: str = "range",
     legend: bool = True,
 ) -> Axes:
     """How good the tickets of every criterion are, against the weights remaining.
@@ -53,8 +57,8 @@ def plot_planted(
     Accuracy in percent of classes; the mean squared error, on a logarithmic axis, of a
     regression. What has no place on logarithmic axes, as the density of a network without
     weights, is left out. Checkpoints of one criterion whose densities differ by 2 % at most are
-    replicates: the line is their mean, the band runs from the least to the greatest. Where a
-    rescaled value is not known the outputs are taken as they are, and the marker is open.
+    replicates: the line is their mean, the band is their spread. Where a rescaled value is not
+    known the outputs are taken as they are, and the marker is open.
 
     Dashed is the planted ticket, its outputs divided by the planted scale (as they are where that
     is unknown), dotted the floor: one answer to everything. The vertical line is the density of
@@ -71,11 +75,13 @@ def plot_planted(
     ax
         Where to draw; a new figure of the paper's style if None.
     rescale
-        One of ``none``, ``planted``, ``least-squares``. Unless given, regressions are rescaled by
-        least squares, as in the paper, strong tickets of classes by the planted scale, and weak
-        ones not at all.
+        One of ``none``, ``planted``, ``least-squares``. Unless given, as in the paper: regressions
+        are rescaled by least squares, classes not at all. A strong ticket that holds the planted
+        one is good only divided by the ``planted`` scale.
     split
         Which split; ``test`` unless given, or the last where there is none.
+    spread
+        ``range``, from the least to the greatest, or ``std``, one standard deviation.
     legend
         Whether to put a legend over the figure.
 
@@ -85,11 +91,10 @@ def plot_planted(
     if ax is None:
         with paper_figure() as canvas:
             own = canvas.add_subplot()
-            return plot_planted(
-                ds, ticket, ax=own, rescale=rescale, split=split, legend=legend
-            )  # fmt: skip
+            options: dict[str, Any] = {"rescale": rescale, "split": split, "spread": spread}
+            return plot_planted(ds, ticket, ax=own, legend=legend, **options)
     names = lines(ds, "checkpoint", TICKETS.coordinates)
-    drawn = _plot_panel(ax, ds, names, looks(names), (ticket, rescale, split))
+    drawn = _plot_panel(ax, ds, names, looks(names), (ticket, rescale, split), spread)
     if legend:
         figure = ax.get_figure(root=True)
         assert figure is not None
@@ -97,22 +102,28 @@ def plot_planted(
     return ax
 
 
-def panels(ds: xr.Dataset) -> Canvas:
+def panels(ds: xr.Dataset, *, width: float | None = None, spread: str = "range") -> Canvas:
     """Strong tickets over weak ones, a column for each task, as wide as a page.
 
     The coordinate ``target`` over ``checkpoint``, or else ``plant``, names the tasks; without
-    either there is one.
+    either there is one. Tasks for which `width` inches are too few stand below the others.
     """
     TICKETS.validate(ds)
-    names, tasks = lines(ds, "checkpoint", TICKETS.coordinates), _tasks(ds)
+    names, parts = lines(ds, "checkpoint", TICKETS.coordinates), tasks(ds, "checkpoint")
     shown, drawn = looks(names), set[str]()
-    with paper_figure(PAGE * min(1.0, (1 + len(tasks)) / 4), PANEL) as canvas:
-        canvas.set_figheight(2 * (PANEL + 0.6))
-        axes = canvas.subplots(len(TICKET_KINDS), len(tasks), squeeze=False)
-        for column, (task, rows) in enumerate(tasks.items()):
-            for ax, ticket in zip(axes[:, column], TICKET_KINDS, strict=True):
+    width = width or PAGE * min(1.0, (1 + len(parts)) / 4)
+    beside, kinds = abreast(width, len(parts)), len(TICKET_KINDS)
+    below = -(-len(parts) // beside)
+    with paper_figure(width, PANEL) as canvas:
+        canvas.set_figheight(kinds * below * (PANEL + 0.6))
+        axes = canvas.subplots(kinds * below, beside, squeeze=False)
+        columns = axes.reshape(below, kinds, beside).swapaxes(1, 2).reshape(-1, kinds)
+        for spare in columns[len(parts) :].flat:
+            spare.remove()
+        for column, (task, rows) in zip(columns, parts.items(), strict=False):
+            for ax, ticket in zip(column, TICKET_KINDS, strict=True):
                 part = ds.isel(checkpoint=rows)
-                drawn |= _plot_panel(ax, part, names[rows], shown, (ticket, None, None))
+                drawn |= _plot_panel(ax, part, names[rows], shown, (ticket, None, None), spread)
                 if task:
                     ax.set_title(f"{task}: {ax.get_title(loc='left')}", loc="left")
         legend_above(canvas, _handles(shown, drawn))
@@ -148,6 +159,7 @@ def _plot_panel(
     names: NDArray[np.str_],
     shown: Looks,
     asked: tuple[str, str | None, str | None],
+    spread: str,
 ) -> set[str]:
     """One panel; returns which of the marks are on it. Asked: ticket, rescaling, split."""
     ticket, rescale, split = asked
@@ -155,13 +167,13 @@ def _plot_panel(
     _require(ds, ticket, rescale, split)
     one = ds.sel(split=split)
     measure = "error" if _has_classes(ds) else "loss"
-    rescale = rescale or _usual_rescaling(measure, ticket)
+    rescale = rescale or _usual_rescaling(measure)
     values, exact = _values(one.sel(ticket=ticket), measure, rescale)
     density = 100 * one["density"].values.astype(float)
     drawn: set[str] = set()
     for name in dict.fromkeys(names.tolist()):
         rows = names == name
-        drawn |= _plot_line(ax, density[rows], values[rows], exact[rows], shown[name])
+        drawn |= _plot_line(ax, density[rows], values[rows], exact[rows], shown[name], spread)
     drawn |= _plot_references(ax, one, measure)
     say_if_empty(ax)
     if measure == "loss" and any(np.any(np.asarray(x.get_ydata()) > 0) for x in ax.lines):
@@ -203,20 +215,9 @@ def _usual_split(ds: xr.Dataset) -> str:
     return "test" if "test" in splits else str(splits[-1])
 
 
-def _usual_rescaling(measure: str, ticket: str) -> str:
-    """As the paper evaluates regressions; of classes, only what training did not see is scaled."""
-    if measure == "loss":
-        return "least-squares"
-    return "planted" if ticket == "strong" else "none"
-
-
-def _tasks(ds: xr.Dataset) -> dict[str, NDArray[np.intp]]:
-    """Rows of the checkpoints of each task."""
-    named = next((name for name in _TASKS if name in ds.coords), None)
-    if named is None:
-        return {"": np.arange(ds.sizes["checkpoint"])}
-    targets = ds[named].values.astype(np.str_)
-    return {name: np.flatnonzero(targets == name) for name in dict.fromkeys(targets.tolist())}
+def _usual_rescaling(measure: str) -> str:
+    """As the paper evaluates: regressions by least squares, classes as the network gives them."""
+    return "least-squares" if measure == "loss" else "none"
 
 
 def _handles(shown: Looks, drawn: set[str]) -> list[Line2D]:
@@ -238,17 +239,17 @@ def _shown(values: Any, measure: str) -> Any:
 
 
 def _plot_line(
-    ax: Axes, density: Numbers, values: Numbers, exact: NDArray[np.bool_], look: Mapping[str, Any]
+    ax: Axes,
+    density: Numbers,
+    values: Numbers,
+    exact: NDArray[np.bool_],
+    look: Mapping[str, Any],
+    spread: str,
 ) -> set[str]:
-    """Means over replicates, a band between their extremes, open markers where not rescaled."""
-    steps = list(replicates(density))
-    x = np.array([density[rows].mean() for rows in steps])
-    low, mean, high = (
-        np.array([reduced(how, values[rows]) for rows in steps])
-        for how in (np.min, np.mean, np.max)
-    )
+    """Means over replicates, a band over their spread, open markers where not rescaled."""
+    x, mean, low, high = steps(density, values, spread)
     ax.plot(x, mean, color=look["color"], linestyle=look["linestyle"])
-    filled = np.array([exact[rows].all() for rows in steps], dtype=bool)
+    filled = np.array([exact[rows].all() for rows in replicates(density)], dtype=bool)
     drawn = set()
     marker: dict[str, Any] = {"linestyle": "none", "marker": look["marker"], "color": look["color"]}
     ax.plot(x[filled], mean[filled], **marker)
@@ -257,7 +258,7 @@ def _plot_line(
         drawn.add(_OPEN)
     if np.any(low < high):
         ax.fill_between(x, low, high, color=look["color"], alpha=0.15, linewidth=0)
-        drawn.add(_BAND)
+        drawn.add(_BANDS[spread])
     return drawn
 
 

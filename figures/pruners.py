@@ -10,10 +10,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from landscape.figures.bands import mean_and_spread
 from landscape.figures.style import OKABE_ITO
 
 Numbers = NDArray[np.float64]
 
+ITERATIVE = ("multishot", "exponential", "linear", "rate")
+_TASKS = ("target", "plant")
 SAME_DENSITY = 0.02
 ONE = "ticket"  # what the line of cases without a criterion is called
 _LOOKS = {
@@ -72,6 +75,15 @@ def _words(name: str, value: Any) -> str:
     return f", {plain} {value}"
 
 
+def tasks(ds: xr.Dataset, along: str) -> dict[str, NDArray[np.intp]]:
+    """Rows of the cases of each task, by the coordinate ``target`` or ``plant``; one without."""
+    named = next((name for name in _TASKS if name in ds.coords), None)
+    if named is None:
+        return {"": np.arange(ds.sizes[along])}
+    found = ds[named].values.astype(np.str_)
+    return {name: np.flatnonzero(found == name) for name in dict.fromkeys(found.tolist())}
+
+
 def looks(labels: NDArray[np.str_]) -> Mapping[str, Mapping[str, Any]]:
     """Colour, marker and line style by label; of a criterion the same in every figure."""
     spare = cycle(_SPARE)
@@ -99,3 +111,22 @@ def reduced(how: Callable[[Numbers], Any], values: Numbers) -> float:
     """A mean or an extreme of the values that are known, NaN if none is."""
     known = values[np.isfinite(values)]
     return float(how(known)) if len(known) else float("nan")
+
+
+def steps(
+    density: Numbers, values: Numbers, spread: str
+) -> tuple[Numbers, Numbers, Numbers, Numbers]:
+    """Density of each set of replicates, the mean of its values and the ends of their spread.
+
+    Parameters
+    ----------
+    density, values
+        Of the rows, (row,).
+    spread
+        As `mean_and_spread` has it.
+    """
+    groups = list(replicates(density))
+    x = np.array([density[rows].mean() for rows in groups])
+    found = [mean_and_spread(values[rows, None].astype(float), spread) for rows in groups]
+    mean, low, high = np.array(found, dtype=float).reshape(-1, 3).T
+    return x, mean, low, high

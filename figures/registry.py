@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from landscape.data_store.table import Entry, Table
 
 if TYPE_CHECKING:
-    import xarray as xr
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
     from landscape.data_store.schema import ResultSchema
@@ -28,44 +28,106 @@ class Figure:
     schema
         The kind of dataset it is drawn from.
     draw
-        Draws the complete figure of such a dataset, at the size of a paper.
+        ``(ds, *, width=…) -> Canvas``: draws the complete figure of such a dataset, `width`
+        inches wide, at the width a paper gives it unless one is asked for. A figure that draws
+        a `spread` takes ``spread=`` too.
     settings
         What the command asks the analysis with, where it is not the defaults.
+    caption
+        What is drawn, in whole sentences: marks, colours, lines, how a number is defined.
+    shows
+        Names of the variables that are drawn; the caption counts what is unknown of them.
+    spread
+        ``range`` or ``std`` where replicates are drawn with that spread unless another is
+        asked for, as the paper has it; empty where no spread is drawn.
+    plot
+        ``(ds, *, ax=…) -> Axes``: draws all of it into given axes; None where it has, or for some
+        data has, several panels.
     """
 
     name: str
     summary: str
     schema: ResultSchema
-    draw: Callable[[xr.Dataset], Canvas]
+    draw: Callable[..., Canvas]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    caption: str = ""
+    shows: tuple[str, ...] = ()
+    spread: str = ""
+    plot: Callable[..., Axes] | None = None
 
 
 FIGURES: Table[Figure] = Table(
     "figure",
     {
-        "barrier": Entry(
-            "landscape.figures.barrier:FIGURE",
+        "barrier-levels": Entry(
+            "landscape.figures.barrier_levels:FIGURE",
             "error and loss barriers between successive levels against the weights remaining",
             "Frankle et al. 2020",
         ),
-        "path": Entry(
-            "landscape.figures.path:FIGURE",
+        "barrier-curves": Entry(
+            "landscape.figures.barrier_curves:FIGURE",
             "loss on the straight line between checkpoints, one line per pair",
             "Goodfellow et al. 2015",
         ),
-        "accuracy": Entry(
-            "landscape.figures.accuracy:FIGURE",
+        "barrier-matrix": Entry(
+            "landscape.figures.barrier_matrix:FIGURE",
+            "barriers between all pairs of levels: test above the diagonal, train below",
+            "Frankle et al. 2020; Saleem et al. 2024, claim 2",
+        ),
+        "lth-accuracy": Entry(
+            "landscape.figures.lth_accuracy:FIGURE",
             "test accuracy against the weights remaining, at early stop and at the end",
             "Frankle & Carbin 2019, figure 4",
         ),
-        "early-stop": Entry(
-            "landscape.figures.early_stop:FIGURE",
+        "lth-early-stop": Entry(
+            "landscape.figures.lth_early_stop:FIGURE",
             "early-stop iteration against the weights remaining",
             "Frankle & Carbin 2019, figure 4",
+        ),
+        "lth-curves": Entry(
+            "landscape.figures.lth_curves:FIGURE",
+            "test accuracy against the training iteration, by weights remaining",
+            "Frankle & Carbin 2019, figure 3",
+        ),
+        "init-histograms": Entry(
+            "landscape.figures.init_histograms:FIGURE",
+            "initial weights that survive, by layer and weights remaining",
+            "Frankle & Carbin 2019, figures 15 and 16",
+        ),
+        "transfer-targets": Entry(
+            "landscape.figures.transfer_targets:FIGURE",
+            "test accuracy of tickets by the task they were found on, a panel for each target",
+            "Morcos et al. 2019, figures 2 to 4 and A1",
+        ),
+        "transfer-optimisers": Entry(
+            "landscape.figures.transfer_optimisers:FIGURE",
+            "test accuracy of tickets by the optimiser they were found with, a panel for each "
+            "they are trained with",
+            "Morcos et al. 2019, figure 5",
+        ),
+        "layer-ratios": Entry(
+            "landscape.figures.layer_ratios:FIGURE",
+            "weights kept of each layer by global pruning over those kept by layer-wise pruning",
+            "Morcos et al. 2019, figure 1b",
         ),
         "overlap": Entry(
             "landscape.figures.overlap:FIGURE",
             "overlap of successive masks by layer, beside what chance would give",
+        ),
+        "volume-levels": Entry(
+            "landscape.figures.volume_levels:FIGURE",
+            "log volume per dimension by estimator, its verdicts, and test accuracy beside it",
+            "Huang et al. 2020; Saleem et al. 2024, claim 1",
+        ),
+        "radii": Entry(
+            "landscape.figures.radii:FIGURE",
+            "how far rays run inside the minimum, by estimator against the weights remaining",
+            "Huang et al. 2020",
+        ),
+        "baseline": Entry(
+            "landscape.figures.baseline:FIGURE",
+            "error and loss right after pruning, by the source of the masks",
+            "Saleem et al. 2024, claims 5 and 6",
         ),
         "spectrum": Entry(
             "landscape.figures.spectrum:FIGURE",

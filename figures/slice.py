@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 
 from landscape.data_store.errors import unknown
 from landscape.data_store.schemas.surface import SURFACE
+from landscape.figures.axes import log_height
 from landscape.figures.registry import FIGURES, Figure
 from landscape.figures.style import (
     HEIGHT,
@@ -75,7 +76,7 @@ def plot_slice(
     say_if_empty(ax)
     values = one[measure].values[one[measure].values > 0]
     if len(values) and values.max() / values.min() > _STEEP:
-        ax.set_yscale("log", nonpositive="mask")
+        log_height(ax)
     ax.set_xlabel(direction_label(one, axis) + where)
     ax.set_ylabel(axis_label(SURFACE.variables[measure]))
     if legend:
@@ -150,12 +151,21 @@ def _handles(ds: xr.Dataset, measure: str) -> list[Any]:
     return handles
 
 
-def draw(ds: xr.Dataset) -> Canvas:
+def draw(ds: xr.Dataset, *, width: float | None = None) -> Canvas:
     """A panel for each axis that all surfaces have, a row for each surface."""
     SURFACE.validate(ds)
     names = [n for n in ds["axis"].values.tolist() if (ds["direction"].sel(axis=n) != "").all()]
     axes = [("", {"axis": name, "legend": False}) for name in names]
-    return panels(ds, plot_slice, axes, _handles(ds, "loss"), height=HEIGHT)
+    return panels(ds, plot_slice, axes, _handles(ds, "loss"), height=HEIGHT, width=width)
 
 
-FIGURE = Figure("slice", FIGURES["slice"].summary, SURFACE, draw)
+FIGURE = Figure(
+    "slice",
+    FIGURES["slice"].summary,
+    SURFACE,
+    draw,
+    caption="Each panel runs along one axis through the checkpoint at the origin. Thick is what "
+    "lies inside the sublevel set, dashed its highest value; areas are one standard error to each "
+    "side, over the examples.",
+    shows=("loss",),
+)

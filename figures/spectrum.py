@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from landscape.data_store.schemas.curvature import CURVATURE
 from landscape.figures.axes import known
 from landscape.figures.registry import FIGURES, Figure
 from landscape.figures.style import (
+    COLUMN,
+    LINES,
     axis_label,
     colours,
     legend_above,
@@ -60,7 +63,7 @@ def plot_spectrum(ds: xr.Dataset, *, ax: Axes | None = None, legend: bool = True
     say_if_empty(ax)
     _scale(ax, ds, np.concatenate(marked) if marked else np.zeros(0))
     ax.set_xlabel(axis_label(CURVATURE.variables["grid_eigenvalue"]))
-    ax.set_ylabel(axis_label(CURVATURE.variables["spectral_density"]))
+    ax.set_ylabel(axis_label(CURVATURE.variables["spectral_density"]).replace(" (", "\n(", 1))
     if legend:
         _explain(ds, ax)
     return ax
@@ -119,7 +122,8 @@ def _looks(ds: xr.Dataset) -> list[dict[str, Any]]:
     """Colour and line style of each checkpoint."""
     levels = _levels(ds)
     if levels is None:
-        return [{"color": colour} for colour in colours(ds.sizes["checkpoint"])]
+        looks = zip(colours(ds.sizes["checkpoint"]), cycle(LINES), strict=False)
+        return [{"color": colour, "linestyle": line} for colour, line in looks]
     lines = {run: line for run, _, line in run_looks(ds)}
     return [
         {"color": levels.to_rgba(level), "linestyle": lines[run]}
@@ -141,11 +145,21 @@ def _explain(ds: xr.Dataset, ax: Axes) -> None:
         legend_above(ax, handles)
 
 
-def draw(ds: xr.Dataset) -> Canvas:
-    """One panel, as wide as a column."""
-    with paper_figure() as canvas:
+def draw(ds: xr.Dataset, *, width: float = COLUMN) -> Canvas:
+    """One panel, as wide as a column unless told otherwise."""
+    with paper_figure(width) as canvas:
         plot_spectrum(ds, ax=canvas.add_subplot())
     return canvas
 
 
-FIGURE = Figure("spectrum", FIGURES["spectrum"].summary, CURVATURE, draw)
+FIGURE = Figure(
+    "spectrum",
+    FIGURES["spectrum"].summary,
+    CURVATURE,
+    draw,
+    caption="The Hessian is that of the training loss in the weights that the mask keeps. Lines "
+    "are its smoothed spectral density by stochastic Lanczos quadrature, dots its extreme "
+    "eigenvalues. The axis of eigenvalues is linear about zero and logarithmic beyond.",
+    shows=("spectral_density", "eigenvalue"),
+    plot=plot_spectrum,
+)

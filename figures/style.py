@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from itertools import cycle
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -28,17 +29,22 @@ if TYPE_CHECKING:
     from landscape.data_store.schema import Variable
 
 COLUMN, PAGE, HEIGHT = 3.25, 6.75, 1.8
+WIDTHS = {"single": COLUMN, "double": PAGE}
+NARROWEST = 1.9
+_LABELS = 0.75  # inches that a row of axes may need beside its height, at first
 
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MEASURES = ("error", "loss")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 LINES = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (4, 1.2, 1, 1.2)), (0, (8, 1.5)))
 
-_UNDATED: dict[str, dict[str, None]] = {
+_UNDATED: dict[str, dict[str, Any]] = {
     "pdf": {"CreationDate": None},
     "png": {"Software": None},
     "svg": {"Date": None},
 }
+# what a fact about a figure is called in a file of each format; a PNG takes any name
+_CALLED = {"pdf": {"Software": "Creator"}, "svg": {"Software": "Creator"}}
 
 
 @contextmanager
@@ -72,20 +78,42 @@ def paper_figure(width: float = COLUMN, height: float = HEIGHT) -> Iterator[Canv
     with paper():
         figure = PaperFigure(figsize=(width, 2 * height), layout="constrained")
         yield figure
+        room = max((_rows(ax) for ax in figure.axes), default=1) * (height + _LABELS)
+        figure.set_figheight(max(figure.get_figheight(), room))
         # Ticks are made at the first drawing, with the settings of that moment.
         figure.draw_without_rendering()
         for ax in figure.axes[:1]:
             got = ax.get_window_extent().height / figure.dpi
-            figure.set_figheight(figure.get_figheight() + height - got)
+            rows = _rows(ax) if ax.get_aspect() == "auto" else 1
+            figure.set_figheight(figure.get_figheight() + rows * (height - got))
             figure.draw_without_rendering()
 
 
+def _rows(ax: Axes) -> int:
+    """How many axes stand one above the other where `ax` is one."""
+    place = ax.get_subplotspec()
+    return 1 if place is None else place.get_gridspec().nrows
+
+
+def abreast(width: float, panels: int) -> int:
+    """How many panels fit beside each other into `width` inches, at most all; the others go below.
+
+    >>> abreast(PAGE, 2), abreast(PAGE, 9), abreast(COLUMN, 2)
+    (2, 3, 1)
+    """
+    return max(1, min(panels, int(width / NARROWEST)))
+
+
 def save(
-    figure: Canvas, path_stem: str | Path, formats: Sequence[str] = ("pdf", "png"), dpi: float = 200
+    figure: Canvas,
+    path_stem: str | Path,
+    formats: Sequence[str] = ("pdf", "png"),
+    dpi: float = 200,
+    about: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Path]:
     """Write a figure once per format, each file whole or not at all.
 
-    The same figure gives the same bytes: the files carry no date.
+    The same figure, about which the same is said, gives the same bytes: the files carry no date.
 
     Parameters
     ----------
@@ -95,6 +123,9 @@ def save(
         Any of ``pdf``, ``png`` and ``svg``.
     dpi
         Dots per inch of the PNG.
+    about
+        What the files say of themselves, none of it shown: ``Title``, ``Keywords`` (separated by
+        ``, ``) and the ``Software`` that made them.
 
     Raises `UsageError` for another format and `LandscapeError` if the disk refuses.
     """
@@ -106,9 +137,18 @@ def save(
     for path, name in zip(paths, formats, strict=True):
         content = BytesIO()
         with paper():
-            figure.savefig(content, format=name, dpi=dpi, metadata=_UNDATED[name])
+            figure.savefig(content, format=name, dpi=dpi, metadata=_metadata(name, about))
         write_over(path, content.getvalue())
     return paths
+
+
+def _metadata(name: str, about: Mapping[str, str]) -> dict[str, Any]:
+    """Facts about a figure as matplotlib's backend for a format takes them."""
+    called = _CALLED.get(name, {})
+    said: dict[str, Any] = {called.get(key, key): value for key, value in about.items()}
+    if name == "svg" and "Keywords" in said:
+        said["Keywords"] = said["Keywords"].split(", ")
+    return {**_UNDATED[name], **said}
 
 
 def level_map() -> Colormap:
@@ -127,6 +167,19 @@ def colours(count: int) -> list[str]:
 def steps(count: int) -> list[str]:
     """`count` ordered colours, the whole of `level_map` from its first to its last."""
     return [to_hex(colour) for colour in level_map()(np.linspace(0, 1, count))]
+
+
+def series_looks(count: int) -> list[dict[str, Any]]:
+    """Colour, marker and line style of `count` series; each of the three tells them apart.
+
+    So do the last two in print without colour. More than there are markers repeat them with
+    another line style.
+    """
+    shapes = zip(cycle(MARKERS), cycle(LINES), strict=False)
+    return [
+        {"color": colour, "marker": marker, "linestyle": line}
+        for colour, (marker, line) in zip(colours(count), shapes, strict=False)
+    ]
 
 
 def run_looks(ds: xr.Dataset | xr.DataArray) -> list[tuple[str, str, Any]]:

@@ -12,7 +12,8 @@ from matplotlib.lines import Line2D
 
 from landscape.data_store.errors import unknown
 from landscape.data_store.schemas.sublevel import SUBLEVEL
-from landscape.figures.axes import density_axis, known, pair_axis
+from landscape.figures.axes import density_axis, known, log_height, pair_axis
+from landscape.figures.panels import panels
 from landscape.figures.registry import FIGURES, Figure
 from landscape.figures.style import (
     MARKERS,
@@ -78,7 +79,7 @@ def plot_sublevel(
     ax.plot(x[order], factor * edge.values[order], color="0.6", linewidth=0.8, zorder=0.9)
     say_if_empty(ax)
     if subject == "points" and np.nanmin(_values(one, subject).values, initial=np.inf) > 0:
-        ax.set_yscale("log")
+        log_height(ax)
     if by_density:
         density_axis(ax, x)
     else:
@@ -140,13 +141,23 @@ def _handles(ds: xr.Dataset, subject: str) -> list[Line2D]:
     return [*handles, Line2D([], [], color="0.6", linewidth=0.8, label=label)]
 
 
-def draw(ds: xr.Dataset) -> Canvas:
-    """Two panels, points and paths, as wide as a page."""
+def draw(ds: xr.Dataset, *, width: float = PAGE) -> Canvas:
+    """Two panels, points and paths, as wide as a page unless told otherwise."""
     SUBLEVEL.validate(ds)
-    with paper_figure(PAGE) as canvas:
-        for ax, subject in zip(canvas.subplots(1, 2), SUBJECTS, strict=True):
+    with paper_figure(width) as canvas:
+        for ax, subject in zip(panels(canvas, 2, sharey=False), SUBJECTS, strict=True):
             plot_sublevel(ds, ax=ax, subject=subject)
     return canvas
 
 
-FIGURE = Figure("sublevel", FIGURES["sublevel"].summary, SUBLEVEL, draw)
+FIGURE = Figure(
+    "sublevel",
+    FIGURES["sublevel"].summary,
+    SUBLEVEL,
+    draw,
+    caption="A transition leads from the solution of one level to that of the next, at whose "
+    "density it stands. A point is inside the sublevel set (filled) if it is at most epsilon above "
+    "the last solution; a path connects its ends (filled) if its barrier is at most epsilon. "
+    "Crosses are not known.",
+    shows=("loss", "error", "barrier"),
+)

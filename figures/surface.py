@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 
 from landscape.data_store.errors import LandscapeError, UsageError, unknown
 from landscape.data_store.schemas.surface import SURFACE
+from landscape.figures.panels import is_leftmost
 from landscape.figures.style import (
     COLUMN,
     HEIGHT,
     MEASURES,
     OKABE_ITO,
     PAGE,
+    abreast,
     legend_above,
     paper_figure,
     scale,
@@ -27,6 +29,8 @@ from landscape.figures.style import (
 
 Numbers = NDArray[np.float64]
 
+NAME_SIZE = 6.0
+SIDES = ((1.0, 1.0), (-1.0, 1.0), (1.0, -2.5), (-1.0, -2.5))  # where a name may stand
 OFF = 1e-6  # of the extent: a checkpoint this far from the surface is off it
 
 _LOOKS = {
@@ -95,10 +99,48 @@ def name_mark(ax: Axes, one: xr.Dataset, k: int, side: tuple[float, float]) -> N
             xytext=(5 * side[0], 4 * side[1]),
             textcoords="offset points",
             ha="left" if side[0] > 0 else "right",
-            fontsize=6,
+            fontsize=NAME_SIZE,
             zorder=5,
             path_effects=[withStroke(linewidth=1.5, foreground="white")],
+            bbox={"facecolor": "white", "alpha": 0.6, "linewidth": 0, "pad": 0.3},
         )
+
+
+def name_marks(ax: Axes, one: xr.Dataset, which: Sequence[int]) -> None:
+    """Names beside several checkpoints, each on the first side where it covers nothing named.
+
+    Where a name fits is judged by the size the axes have now and an average letter: nearly right.
+    """
+    names = _short(one["point_name"].values.tolist())
+    window = ax.get_window_extent().transformed(ax.figure.dpi_scale_trans.inverted())
+    low = np.array([one["x"].values.min(), one["y"].values.min()])
+    room = np.array([window.width, window.height]) * 72
+    per_unit = room / np.array([np.ptp(one["x"].values), np.ptp(one["y"].values)])
+    if is_isometric(one):
+        room, per_unit = room * per_unit.min() / per_unit, np.full(2, per_unit.min())
+    places = np.stack([one["point_x"].values, one["point_y"].values], axis=1)
+    points = (places - low) * per_unit
+    taken = [np.array([point - 3.0, point + 3.0]) for point in points[list(which)]]
+    for k in which:
+        width = 0.6 * NAME_SIZE * len(names[k])
+        boxes = {side: _name_box(points[k], side, width) for side in SIDES}
+        free = [side for side, box in boxes.items() if _fits(box, room, taken)]
+        side = free[0] if free else SIDES[0]
+        taken.append(boxes[side])
+        name_mark(ax, one, k, side)
+
+
+def _name_box(point: Numbers, side: tuple[float, float], width: float) -> Numbers:
+    """Lower left and upper right corner of a name beside a point, in points."""
+    x = point[0] + 5 * side[0] - (width if side[0] < 0 else 0.0)
+    y = point[1] + 4 * side[1]
+    return np.array([[x, y], [x + width, y + NAME_SIZE]])
+
+
+def _fits(box: Numbers, room: Numbers, taken: Sequence[Numbers]) -> bool:
+    """True if a box is inside the axes and meets none of those that are taken."""
+    inside = bool((box[0] >= 0).all() and (box[1] <= room).all())
+    return inside and not any((box[0] < t[1]).all() and (t[0] < box[1]).all() for t in taken)
 
 
 def _short(names: Sequence[str]) -> list[str]:
@@ -134,13 +176,28 @@ def set_words(ds: xr.Dataset) -> str:
         return "sublevel set"
     factor, unit = scale(SURFACE.variables[measure]), " %" if measure == "error" else ""
     heights = zip(ds["split"].values.tolist(), ds["threshold"].values[0].tolist(), strict=True)
-    told = ", ".join(f"{factor * t:.3g}{unit} ({s})" for s, t in heights if np.isfinite(t))
+    told = ", ".join(
+        f"{factor * t:.3g}{unit} ({s}{_extent(ds, s)})" for s, t in heights if np.isfinite(t)
+    )
     return f"{measure} ≤ {told}"
 
 
-def height_of(ds: xr.Dataset, columns: int) -> float:
+def _extent(ds: xr.Dataset, split: str) -> str:
+    """Words for a set that holds all of what is drawn, or nothing: it has no edge there."""
+    share = ds["member_share"].sel(split=split).values[0]
+    return ": everywhere" if share == 1 else ": nowhere" if share == 0 else ""
+
+
+def usual_width(columns: int) -> float:
+    """A page where panels stand beside each other, else a column, in inches."""
+    return PAGE if columns > 1 else COLUMN
+
+
+def height_of(ds: xr.Dataset, columns: int, width: float | None = None) -> float:
     """Height in inches that the tallest isometric plane needs beside others in a row."""
-    width = (COLUMN - 0.75) if columns == 1 else (PAGE - 0.7) / columns - 0.25
+    whole = width or usual_width(columns)
+    beside = abreast(whole, columns)
+    width = whole - 0.75 if beside == 1 else (whole - 0.7) / beside - 0.25
     heights = []
     for k in range(ds.sizes["surface"]):
         one = without_padding(ds.isel(surface=[k])).isel(surface=0)
@@ -156,19 +213,30 @@ def panels(
     handles: Sequence[Any] = (),
     *,
     height: float,
+    width: float | None = None,
 ) -> Canvas:
-    """A row of panels for each surface, and a column for each title and its options."""
+    """A row of panels for each surface, and a column for each title and its options.
+
+    Where `width` inches are too few, the panels of a surface stand one below the other.
+    """
     surfaces = [ds.isel(surface=[k]) for k in range(ds.sizes["surface"])]
-    with paper_figure(PAGE if len(columns) > 1 else COLUMN, height) as canvas:
-        canvas.set_figheight(len(surfaces) * (height + 0.7))
-        grid = canvas.subplots(len(surfaces), len(columns), squeeze=False)
-        for one, row in zip(surfaces, grid, strict=True):
+    width = width or usual_width(len(columns))
+    beside = abreast(width, len(columns))
+    below = -(-len(columns) // beside)
+    with paper_figure(width, height) as canvas:
+        canvas.set_figheight(below * len(surfaces) * (height + 0.7))
+        grid = canvas.subplots(below * len(surfaces), beside, squeeze=False)
+        for spare in grid.reshape(len(surfaces), -1)[:, len(columns) :].flat:
+            spare.remove()
+        rows = grid.reshape(len(surfaces), -1)[:, : len(columns)]
+        for one, row in zip(surfaces, rows, strict=True):
             for ax, (title, options) in zip(row, columns, strict=True):
                 plot(one, ax=ax, **options)
                 label = one["surface"].item() if len(surfaces) > 1 else ""
                 ax.set_title("\n".join(filter(None, (label, title))))
-            for ax in row[1:]:
-                ax.set_ylabel("")
+            for ax in row:
+                if not is_leftmost(ax):
+                    ax.set_ylabel("")
         if handles:
             legend_above(canvas, handles)
     return canvas

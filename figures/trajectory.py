@@ -60,11 +60,20 @@ def _name_ends(ax: Axes, one: xr.Dataset) -> None:
         name_mark(ax, one, k, (1.0 if away[0] >= 0 else -1.0, 1.5 if away[1] >= 0 else -2.5))
 
 
-def draw(ds: xr.Dataset) -> Canvas:
+def draw(ds: xr.Dataset, *, width: float | None = None) -> Canvas:
     """The same of a trajectory."""
     SURFACE.validate(ds)
     splits = [(title(s), {"split": s}) for s in ds["split"].values.tolist()]
-    return panels(ds, plot_trajectory, splits, height=height_of(ds, len(splits)))
+    height = height_of(ds, len(splits), width)
+    return panels(ds, plot_trajectory, splits, height=height, width=width)
 
 
-FIGURE = Figure("trajectory", FIGURES["trajectory"].summary, SURFACE, draw)
+FIGURE = Figure(
+    "trajectory",
+    FIGURES["trajectory"].summary,
+    SURFACE,
+    draw,
+    caption="Lines join points of equal loss on the plane; the path joins the checkpoints in "
+    "order, as projected on it. Grey cells are unknown.",
+    shows=("loss", "point_x", "point_y"),
+)

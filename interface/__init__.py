@@ -4,7 +4,7 @@
 >>> store = ls.open("landscape-store")                              # doctest: +SKIP
 >>> run = ls.train(task="mnist", levels=12, store=store, name="mnist-imp")  # doctest: +SKIP
 >>> ds = ls.barrier(run[3], run[4], points=25)                      # doctest: +SKIP
->>> ls.draw("barrier", ds).savefig("barrier.pdf")                   # doctest: +SKIP
+>>> ls.draw("barrier-levels", ds).savefig("barrier.pdf")                   # doctest: +SKIP
 
 Every analysis of the table (``barrier``, ``volume``, …) is a function of this module: it takes
 addresses, paths, checkpoints, state dicts or modules, its settings by name, and ``store``,
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         insights,
         open,
         plant,
+        report,
         sweep,
         train,
     )
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from landscape.data_store.records import Checkpoint, RunConfig
     from landscape.data_store.results import record_of
     from landscape.data_store.store import Run, Store
+    from landscape.tables import table
     from landscape.training.task import Task, make_task
 
 _HOMES = {
@@ -46,7 +48,9 @@ _HOMES = {
     "insights": "landscape.api",
     "open": "landscape.api",
     "plant": "landscape.api",
+    "report": "landscape.api",
     "sweep": "landscape.api",
+    "table": "landscape.tables",
     "train": "landscape.api",
     "LandscapeError": "landscape.data_store.errors",
     "UsageError": "landscape.data_store.errors",
@@ -81,7 +85,9 @@ __all__ = [
     "open",
     "plant",
     "record_of",
+    "report",
     "sweep",
+    "table",
     "train",
 ]
 

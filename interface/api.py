@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable
 from dataclasses import fields
@@ -11,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from landscape.data_store.errors import UsageError
 from landscape.data_store.files import SIZE_LIMIT
 from landscape.data_store.store import Run, Store, open_store
+from landscape.figures.registry import FIGURES
 
 if TYPE_CHECKING:
     import xarray
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from torch import nn
 
@@ -238,14 +241,51 @@ def sweep(
     return carry_out(found.experiment, place, executor(jobs or found.jobs or 1))
 
 
-def draw(name: str, ds: xarray.Dataset) -> Figure:
+def report(*runs: str | Run, path: str | Path = "report.html", store: Store | None = None) -> Path:
+    """One interactive HTML page of what is stored; see `landscape.reporter.report`.
+
+    ``report("mnist-imp", path="report.html")``; without runs, of the whole store.
+    """
+    from landscape.reporter import report as write
+
+    names = [run if isinstance(run, str) else run.name for run in runs]
+    homes = [Store(run.root, run.size_limit) for run in runs if not isinstance(run, str)]
+    home = store or (homes[0] if homes else open(create=False))
+    return write(home, Path(path), names or None).path
+
+
+def draw(name: str, ds: xarray.Dataset, *, ax: Axes | None = None, **options: Any) -> Figure:
     """The figure called `name` of a dataset, as a matplotlib `Figure`.
 
-    Raises `UsageError` for an unknown figure, `LandscapeError` if `ds` is not what it draws.
-    """
-    from landscape.figures.registry import FIGURES
+    Parameters
+    ----------
+    ax
+        Where to draw, if the figure has a single panel: under your own settings of matplotlib,
+        not a paper's. The `Figure` that is returned is the one it belongs to.
+    options
+        What else the figure takes, as ``width`` in inches or ``spread`` over replicates.
 
-    return FIGURES.load(name).draw(ds)
+    Raises `UsageError` for an unknown figure or `ax` for one that makes its own panels,
+    `LandscapeError` if `ds` is not what it draws.
+    """
+    figure = FIGURES.load(name)
+    if ax is None:
+        return figure.draw(ds, **options)
+    if figure.plot is None:
+        raise UsageError(
+            f"figure {name!r} makes its own panels and draws into no given axes; leave ax out"
+            f"{_one_panel(name)}"
+        )
+    figure.plot(ds, ax=ax, **options)
+    root: Figure = ax.figure.figure  # the whole, also of a subfigure
+    return root
+
+
+def _one_panel(name: str) -> str:
+    """How one panel of a figure is drawn, where it has a function for that."""
+    module, plot = FIGURES[name].target.partition(":")[0], f"plot_{name.replace('-', '_')}"
+    has_it = hasattr(importlib.import_module(module), plot)
+    return f", or draw one panel with {module}.{plot}(ds, ax=ax, …)" if has_it else ""
 
 
 def question(kind: str) -> Callable[..., xarray.Dataset]:

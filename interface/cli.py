@@ -24,6 +24,8 @@ _ORDER = (
     "ls",
     "show",
     "figure",
+    "report",
+    "table",
     "import",
     "export",
     "verify",

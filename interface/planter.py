@@ -52,6 +52,7 @@ PROTOCOL: Mapping[str, Any] = {
     "lr": 1e-3,
     "eval_every": 282,
 }
+_FIXED: Mapping[str, Any] = {"levels": 1, "densities": "rate", "density": None}
 Layers = Sequence[tuple[Array, Array | None]]
 
 
@@ -124,7 +125,7 @@ def plant(
     place = device_named(device)
     how, others = _split(settings)
     folder = Path(data) if data else None
-    if "@" in target:
+    if _is_address(target):
         ticket = _found(target, store, how, others, folder)
     else:
         ticket = _made(target, how, others)
@@ -149,7 +150,7 @@ def mother_config(target: str, *, store: Store | None, **settings: Any) -> RunCo
     Parameters and errors as `plant`; the store is needed for a ticket that was found there.
     """
     how, others = _split(settings)
-    if "@" not in target:
+    if not _is_address(target):
         return _made(target, how, others).config
     if store is None:
         raise UsageError(f"{target} is an address in a store; give --store")
@@ -176,11 +177,22 @@ def planted_density(run: Run, prune_biases: bool, exclude: Sequence[str] = ()) -
     return kept / sum(len(mask.layer(name)) for name in names)
 
 
+def _is_address(target: str) -> bool:
+    """True for ``RUN@LEVEL``, not for a file or a target's options."""
+    return "@" in target and ":" not in target
+
+
 def _split(settings: Mapping[str, Any]) -> tuple[PlantSettings, dict[str, Any]]:
     """The settings of planting, and those of the run."""
     own = {field.name for field in fields(PlantSettings)}
     given = {key: value for key, value in settings.items() if value is not None}
     mine = {key: value for key, value in given.items() if key in own}
+    for name, only in _FIXED.items():
+        if given.get(name, only) != only:
+            raise UsageError(
+                f"{name} is {given[name]}, but a planted network is one level that nothing is "
+                "trained on; give it to landscape train --from"
+            )
     return PlantSettings(**mine), {k: v for k, v in given.items() if k not in own}
 
 

@@ -24,22 +24,20 @@ _NARROWEST = 6
 def print_table(
     columns: Sequence[str],
     rows: Sequence[Sequence[Any]],
+    right: Sequence[bool] | None = None,
     *,
     title: str | None = None,
     grouped: bool = False,
 ) -> None:
     """A table; numbers are aligned to the right, None and NaN shown as a dash.
 
-    On a terminal it fits the width, long entries folded; piped, a row is a line. If it is
+    `right` says which columns stand to the right where the cells are written already. On a
+    terminal it fits the width, long entries folded; piped, a row is a line. If it is
     `grouped` and a terminal has no room for its first column, that becomes lines between the rows.
     """
-    body = [[_cell(value) for value in row] for row in rows]
-    right = [
-        any(isinstance(row[i], int | float) or str(row[i]).endswith("%") for row in rows)
-        for i in range(len(columns))
-    ]
-    texts = list(zip(columns, *body, strict=True))
-    widths = [max(map(_width, column)) for column in texts]
+    texts, right = _columns(columns, rows, right)
+    body = [list(row) for row in zip(*(column[1:] for column in texts), strict=True)]
+    widths = [max(map(width_of, column)) for column in texts]
     first, groups = 0, [""] * len(body)
     if sys.stdout.isatty():
         whole = [max(map(_longest_word, column)) for column in texts]
@@ -56,6 +54,33 @@ def print_table(
     click.echo("\n".join([title, *head, *lines] if title else [*head, *lines]))
 
 
+def plain_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    right: Sequence[bool] | None = None,
+    *,
+    title: str | None = None,
+) -> str:
+    """A table as `print_table` prints it where there is no terminal: a row is a line."""
+    texts, right = _columns(columns, rows, right)
+    widths = [max(map(width_of, column)) for column in texts]
+    lines = [_line(row, widths, right) for row in zip(*texts, strict=True)]
+    return "\n".join([title, *lines] if title else lines)
+
+
+def _columns(
+    columns: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence[bool] | None
+) -> tuple[list[list[str]], Sequence[bool]]:
+    """The texts of each column, its heading first, and whether they stand to the right."""
+    texts = [[name, *(_cell(row[i]) for row in rows)] for i, name in enumerate(columns)]
+    if right is not None:
+        return texts, right
+    return texts, [
+        any(isinstance(row[i], int | float) or str(row[i]).endswith("%") for row in rows)
+        for i in range(len(columns))
+    ]
+
+
 def _across(widths: Sequence[int]) -> int:
     """Columns of a terminal that a table takes."""
     return sum(widths) + len(_GAP) * (len(widths) - 1)
@@ -63,7 +88,7 @@ def _across(widths: Sequence[int]) -> int:
 
 def _lines(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> list[str]:
     """A row as one line, or as several where an entry is longer than its column."""
-    if all(_width(cell) <= width for cell, width in zip(cells, widths, strict=True)):
+    if all(width_of(cell) <= width for cell, width in zip(cells, widths, strict=True)):
         return [_line(cells, widths, right)]
     folded = [_folded(cell, width) for cell, width in zip(cells, widths, strict=True)]
     height = max(map(len, folded))
@@ -77,7 +102,7 @@ def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) ->
     """One line of a table."""
     padded = []
     for cell, width, to_right in zip(cells, widths, right, strict=True):
-        space = " " * (width - _width(cell))
+        space = " " * (width - width_of(cell))
         padded.append(space + cell if to_right else cell + space)
     return _GAP.join(padded).rstrip()
 
@@ -86,10 +111,10 @@ def _folded(text: str, width: int) -> list[str]:
     """A text in pieces of at most `width`, whole words where they fit."""
     pieces = [""]
     for word in _words(text):
-        if pieces[-1] and _width(pieces[-1] + word.rstrip()) > width:
+        if pieces[-1] and width_of(pieces[-1] + word.rstrip()) > width:
             pieces.append("")
         for character in word:
-            if character != " " and _width(pieces[-1] + character) > width:
+            if character != " " and width_of(pieces[-1] + character) > width:
                 pieces.append("")
             pieces[-1] += character
     return [piece.rstrip() for piece in pieces]
@@ -106,7 +131,7 @@ def _words(text: str) -> list[str]:
 
 def _longest_word(text: str) -> int:
     """Columns that a text needs if only words are folded."""
-    return max((_width(word.rstrip()) for word in _words(text)), default=0)
+    return max((width_of(word.rstrip()) for word in _words(text)), default=0)
 
 
 def _fitted(widths: Sequence[int], whole: Sequence[int], room: int) -> list[int]:
@@ -123,7 +148,7 @@ def _fitted(widths: Sequence[int], whole: Sequence[int], room: int) -> list[int]
     return fitted
 
 
-def _width(text: str) -> int:
+def width_of(text: str) -> int:
     """Columns that a text takes on a terminal."""
     if text.isascii():
         return len(text)

@@ -35,6 +35,14 @@ COMMANDS: Table[click.Command] = Table(
         "ls": Entry("landscape.commands.ls:command", "List the runs or the results of a store."),
         "show": Entry("landscape.commands.show:command", "Describe a run, a level or a result."),
         "figure": Entry("landscape.commands.figure:command", "Draw a figure as PDF and PNG."),
+        "table": Entry(
+            "landscape.commands.table:command",
+            "Print the numbers of a figure as text, Markdown, LaTeX or CSV.",
+        ),
+        "report": Entry(
+            "landscape.commands.report:command",
+            "Write what is stored as one interactive HTML page.",
+        ),
         "insights": Entry(
             "landscape.commands.insights:command",
             "Judge seven claims about why iterative pruning works.",

@@ -72,7 +72,7 @@ def test_the_recipes_work(house: Path) -> None:
     printed = landscape(house, "shrinkage", "control", "--largest-order", "3")
     assert re.search(r"control@0 control@1 +3 +\d", printed)
     assert "shrinkage" in landscape(house, "ls", "results")
-    landscape(house, "figure", "shrinkage", "--run", "control")
+    landscape(house, "figure", "shrinkage", "--run", "control", "--compute")
     assert (house / "figures" / "shrinkage-control.pdf").stat().st_size > 1000
     assert "shrinkage" in landscape(house, "--help")
 

@@ -70,19 +70,24 @@ def test_every_command_runs_on_bundled_data(
             "--task mnist --data DIR": "--task digits",
             " --data DIR": "",
             "--iterations 10000": "--iterations 30",
+            "--iterations 1410 --last-iterations 2820": "--iterations 20",
             'task="mnist"': 'task="digits"',
         },
         monkeypatch,
     )
     assert (tmp_path / "barrier.pdf").is_file()
-    assert (tmp_path / "figures" / "accuracy-mnist-imp-mnist-random.pdf").is_file()
+    assert (tmp_path / "figures" / "lth-accuracy-mnist-imp-mnist-random.pdf").is_file()
 
 
 @pytest.mark.slow
 def test_every_command_runs_on_mnist(
     tmp_path: Path, data_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small = {"DIR": str(data_folder), "--iterations 10000": "--iterations 200"}
+    small = {
+        "DIR": str(data_folder),
+        "--iterations 10000": "--iterations 200",
+        "--iterations 1410 --last-iterations 2820": "--iterations 20",
+    }
     follow(tmp_path, small, monkeypatch)
 
 
@@ -96,10 +101,10 @@ def test_make_demo_runs(tmp_path: Path) -> None:
     assert names == {
         f"{figure}.{suffix}"
         for figure in (
-            *("accuracy", "barrier", "early-stop", "overlap", "path"),
+            *("barrier-curves", "barrier-levels", "lth-accuracy", "lth-early-stop", "overlap"),
             *("planted-multishot", "planted-overlap"),
         )
-        for suffix in ("pdf", "png")
+        for suffix in ("pdf", "png", "txt")
     }
 
 

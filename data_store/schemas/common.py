@@ -1,4 +1,4 @@
-"""What several schemas share: units, and the labels of checkpoints and of pairs of them."""
+"""What several schemas share: units, and the labels of checkpoints, of pairs, of runs by level."""
 
 from __future__ import annotations
 
@@ -20,4 +20,15 @@ CHECKPOINT = {
     "run": Variable(("checkpoint",), NUMBER, "run of the checkpoint", TEXT),
     "level": Variable(("checkpoint",), NUMBER, "level of the checkpoint"),
     "density": Variable(("checkpoint",), FRACTION, "density of the checkpoint"),
+}
+
+MASKS = {
+    "run": Variable(("run",), NUMBER, "run", TEXT),
+    "level": Variable(("level",), NUMBER, "pruning level, 0 is dense; of branches their parent's"),
+    "layer": Variable(("layer",), NUMBER, "tensor that may be pruned", TEXT),
+    "strategy": Variable(("run",), NUMBER, "how it was pruned and trained again", TEXT),
+    "task": Variable(("run",), NUMBER, "task", TEXT),
+    "model": Variable(("run",), NUMBER, "network", TEXT),
+    "scope": Variable(("run",), NUMBER, "where scores are compared: layer or global", TEXT),
+    "seed": Variable(("run",), NUMBER, "seed"),
 }

@@ -7,9 +7,24 @@ from landscape.data_store.schemas.common import FRACTION, NATS, NUMBER
 
 _RL, _RLS = ("run", "level"), ("run", "level", "step")
 
+_SINCE_1_1 = {
+    name: Variable(("run",), NUMBER, words, TEXT, optional=True)
+    for name, words in {
+        "model": "network",
+        "scope": "where scores are compared: layer or global",
+        "parent": "run that a branch begins at",
+        "source": "task that the masks were found on",
+        "source_optimizer": "optimiser that the masks were found with",
+        "target": "task trained on",
+        "optimizer": "optimiser trained with",
+        "mask": "what a branch made of its parent's mask",
+        "retrain": "what a level starts from",
+    }.items()
+}
+
 TRAINING = ResultSchema(
     kind="training",
-    version=(1, 0),
+    version=(1, 1),
     coordinates={
         "run": Variable(("run",), NUMBER, "run", TEXT),
         "level": Variable(
@@ -19,6 +34,7 @@ TRAINING = ResultSchema(
         "criterion": Variable(("run",), NUMBER, "pruning criterion", TEXT),
         "strategy": Variable(("run",), NUMBER, "how it was pruned and trained again", TEXT),
         "seed": Variable(("run",), NUMBER, "seed"),
+        **_SINCE_1_1,
     },
     variables={
         "density": Variable(_RL, FRACTION, "fraction of prunable weights kept"),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from landscape.commands.figure import dataset, write
+from landscape.commands.figure import write
 from landscape.commands.train import training_bar
 from landscape.data_store.store import Store, open_store
 from landscape.figures.registry import FIGURES
@@ -59,24 +60,21 @@ def command(out: Path, as_json: bool, quiet: bool) -> None:
     _train(store, quiet)
     runs = {c: [f"{c}-{seed}" for seed in range(SEEDS)] for c in CRITERIA}
     chosen = {
-        "accuracy": [*runs["magnitude"], *runs["random"]],
-        "early-stop": [*runs["magnitude"], *runs["random"]],
-        "barrier": [runs["magnitude"][0], runs["random"][0]],
-        "path": runs["magnitude"][:1],
+        "lth-accuracy": [*runs["magnitude"], *runs["random"]],
+        "lth-early-stop": [*runs["magnitude"], *runs["random"]],
+        "barrier-levels": [runs["magnitude"][0], runs["random"][0]],
+        "barrier-curves": runs["magnitude"][:1],
         "overlap": runs["magnitude"][:1],
     }
     with progress(quiet) as display:
         bar = display.add_task("measuring and drawing", total=len(chosen))
         drawn = []
         for name, of_runs in chosen.items():
-            ds = dataset(store, FIGURES.load(name).schema.kind, of_runs)
-            drawn += write(name, ds, out / "figures" / name, ("pdf", "png"))
+            drawn += _draw(store, name, of_runs, out)
             display.advance(bar)
     rows, sought = summary(store, runs), seek(store, quiet)
     for name in ("planted-multishot", "planted-overlap"):
-        figure = FIGURES.load(name)
-        ds = dataset(store, figure.schema.kind, list(SEEKERS), settings=figure.settings)
-        drawn += write(name, ds, out / "figures" / name, ("pdf", "png"))
+        drawn += _draw(store, name, list(SEEKERS), out)
     if as_json:
         files = [str(path) for path in drawn]
         print_json({"levels": rows, "planted": sought, "figures": files})
@@ -100,6 +98,16 @@ def _train(store: Store, quiet: bool) -> None:
                 train(
                     store=store, name=name, device="cpu", threads=1, listener=listener, **settings
                 )
+
+
+def _draw(store: Store, name: str, runs: list[str], out: Path) -> list[Path]:
+    """A figure of some runs, after what it needs was computed."""
+    from landscape.figure_data import computed
+
+    ds, ids = computed(store, FIGURES.load(name), runs)
+    words = [part for run in runs for part in ("--run", run)]
+    again = shlex.join(["landscape", "figure", name, *words, "--store", str(store.root)])
+    return write(name, ds, out / "figures" / name, ("pdf", "png"), ids=ids, command=again)[0]
 
 
 def seek(store: Store, quiet: bool) -> list[dict[str, Any]]:
@@ -157,9 +165,12 @@ def summary(store: Store, runs: dict[str, list[str]]) -> list[dict[str, Any]]:
     """Per level: density, and means over seeds of test accuracy and of the error barrier."""
     import numpy as np
 
+    from landscape.figure_data import computed, found
+
     rows = []
-    curves = {c: dataset(store, "training", names) for c, names in runs.items()}
-    barriers = {c: dataset(store, "barrier", names) for c, names in runs.items()}
+    accuracy, levels = FIGURES.load("lth-accuracy"), FIGURES.load("barrier-levels")
+    curves = {c: found(store, accuracy, names)[0] for c, names in runs.items()}
+    barriers = {c: computed(store, levels, names)[0] for c, names in runs.items()}
     for level in range(SETTINGS["levels"]):
         row: dict[str, Any] = {"level": level}
         for criterion in CRITERIA:

@@ -43,7 +43,7 @@ def train_all(planned: list[Planned], place: Place, jobs: int, as_json: bool, qu
         also = f"; {', '.join(others)} failed too" if others else ""
         raise LandscapeError(f"run {name!r} failed: {why}{also}; the others are stored")
     if not as_json:
-        click.echo(f"\nNext: landscape figure accuracy --run {planned[0].name}")
+        click.echo(f"\nNext: landscape figure lth-accuracy --run {planned[0].name}")
 
 
 def _print_rows(rows: list[dict[str, Any]]) -> None:

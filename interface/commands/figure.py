@@ -4,35 +4,61 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Mapping
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from landscape.data_store.conditions import parse_condition
 from landscape.data_store.errors import UsageError
 from landscape.figures.registry import FIGURES
 from landscape.options import CommaSeparated, common_options, existing_store, print_json
+from landscape.printing import print_table
 
 if TYPE_CHECKING:
-    import xarray
+    import xarray as xr
 
     from landscape.data_store.store import Store
 
+_HELP = """Draw a figure of stored data as PDF and PNG, with its caption as text.
+
+The data are found in the store. What is missing is named with the command that makes it, or made
+with --compute. Which data each figure needs: landscape figure --list.
+
+\b
+{names}"""
 _NAMES = "\n".join(f"{name}: {entry.summary}" for name, entry in FIGURES.items())
+_MADE_OF = 3  # runs that a file is named after
 
-_PLACES = {"criterion": "criterion", "densities": "densities", "target": "task"}
 
-
-@click.command(name="figure", help=f"Draw a figure of runs as PDF and PNG.\n\n\b\n{_NAMES}")
-@click.argument("name", metavar="NAME")
+@click.command(name="figure", help=_HELP.format(names=_NAMES))
+@click.argument("name", metavar="NAME", required=False)
+@click.option("--list", "is_list", is_flag=True, help="List the figures and the data they need.")
 @click.option(
     "--run",
     "runs",
     multiple=True,
-    required=True,
-    help="A run, or several as 'imp-s*'; may be repeated.",
+    help="A run, several as 'imp-s*', or checkpoints as imp@3 or 'imp-s*@last'; may be repeated.",
+)
+@click.option("--compute", is_flag=True, help="Compute first what the store lacks.")
+@click.option(
+    "--where",
+    multiple=True,
+    metavar="CONDITION",
+    help="Only stored results that meet it, as points=51, where several do; may be repeated.",
+)
+@click.option(
+    "--width",
+    type=click.Choice(["single", "double"]),
+    help="One column of a paper (3.25 inches) or two (6.75). [default: the figure's own]",
+)
+@click.option(
+    "--spread",
+    type=click.Choice(["range", "std"]),
+    help="Of replicates: from the least to the greatest, or one standard deviation. "
+    "[default: the paper's]",
 )
 @click.option(
     "--out",
@@ -49,8 +75,13 @@ _PLACES = {"criterion": "criterion", "densities": "densities", "target": "task"}
 )
 @common_options(compute=True)
 def command(
-    name: str,
+    name: str | None,
+    is_list: bool,
     runs: tuple[str, ...],
+    compute: bool,
+    where: tuple[str, ...],
+    width: str | None,
+    spread: str | None,
     out: Path,
     formats: tuple[str, ...],
     store_path: Path,
@@ -58,32 +89,83 @@ def command(
     data: Path | None,
     device: str,
     as_json: bool,
-    quiet: bool,  # noqa: ARG001
+    quiet: bool,
 ) -> None:
-    """Draw; an analysis that is not stored yet is computed first."""
+    """List, or find and draw."""
+    if is_list:
+        _print_list(as_json)
+        return
+    if name is None:
+        raise UsageError("no figure to draw; give its NAME or --list")
     figure = FIGURES.load(name)
+    looks = _looks(name, width, spread)
+    if compute and where:
+        raise UsageError(
+            "--where chooses among stored results and --compute makes new ones; give one of them"
+        )
+    from landscape.figure_data import computed, found
+
     store = existing_store(store_path, max_size)
     names = [name for run in runs for name in matching(store, run)]
-    ds = dataset(store, figure.schema.kind, names, data, device, figure.settings)
-    written = write(name, ds, out / "-".join([name, *_stems(runs)]), formats)
+    if compute:
+        ds, ids = computed(store, figure, names, data=data, device=device, quiet=quiet)
+    else:
+        chosen = [parse_condition(text) for text in where]
+        ds, ids = found(store, figure, names, where=chosen, data=data)
+    stem = out / "-".join([name, *_stems(runs)])
+    again = _again(name, runs, where, looks, out, formats, store_path)
+    written, text = write(name, ds, stem, formats, ids=ids, command=again, **looks)
     if as_json:
-        print_json({"files": [str(path) for path in written]})
+        files = [str(path) for path in written]
+        print_json({"files": files, "caption": text, "results": list(ids)})
         return
     for path in written:
         click.echo(f"wrote {path}")
 
 
+def _print_list(as_json: bool) -> None:
+    """Every figure, the kind of data it is drawn from, and what makes them."""
+    from landscape.figure_data import making
+
+    rows = []
+    for name, entry in FIGURES.items():
+        figure = FIGURES.load(name)
+        rows.append(
+            {
+                "figure": name,
+                "data": figure.schema.kind,
+                "command": making(figure, ["RUN"]),
+                "summary": entry.summary,
+                "reference": entry.reference,
+            }
+        )
+    if as_json:
+        print_json(rows)
+        return
+    columns = ("figure", "data", "made by", "what it shows")
+    print_table(columns, [tuple(row.values())[:4] for row in rows])
+
+
+def _looks(name: str, width: str | None, spread: str | None) -> dict[str, Any]:
+    """What a figure is asked to look like, where it is asked."""
+    if spread and not FIGURES.load(name).spread:
+        raise UsageError(f"figure {name} draws no spread over replicates; leave --spread out")
+    return {k: v for k, v in (("width", width), ("spread", spread)) if v}
+
+
 def matching(store: Store, pattern: str) -> list[str]:
     """Names of the runs that a pattern with ``*`` or ``?`` matches, or of the one it begins.
 
-    Raises `UsageError` if there is none.
+    With a level behind it, as in ``imp-*@last``, the address in each of them. Raises `UsageError`
+    if there is none.
     """
-    if not set(pattern) & {"*", "?"}:
-        return [store[pattern].name]
-    names = fnmatch.filter(store, pattern)
+    like, at, level = pattern.partition("@")
+    if not set(like) & {"*", "?"}:
+        return [pattern if at else store[pattern].name]
+    names = fnmatch.filter(store, like)
     if not names:
-        raise UsageError(f"no run is called like {pattern!r}; there are {', '.join(store)}")
-    return sorted(names, key=_natural)
+        raise UsageError(f"no run is called like {like!r}; there are {', '.join(store)}")
+    return [f"{name}{at}{level}" for name in sorted(names, key=_natural)]
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
@@ -94,52 +176,86 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 def _stems(runs: tuple[str, ...]) -> list[str]:
     """What a file's name says of its runs."""
-    return [re.sub(r"[*?]+", "all", run) for run in runs[:3]]
+    return [re.sub(r"[*?]+", "all", run) for run in runs[:_MADE_OF]]
 
 
-def dataset(
-    store: Store,
-    kind: str,
-    runs: list[str],
-    data: Path | None = None,
-    device: str = "auto",
-    settings: Mapping[str, Any] = MappingProxyType({}),
-) -> xarray.Dataset:
-    """What a figure of this kind draws for these runs: curves, or what an analysis says.
+def _again(
+    name: str,
+    runs: Sequence[str],
+    where: Sequence[str],
+    looks: dict[str, str],
+    out: Path,
+    formats: Sequence[str],
+    store_path: Path,
+) -> str:
+    """The command that draws the same figure again."""
+    words = ["landscape", "figure", name]
+    for option, values in (("--run", runs), ("--where", where)):
+        words += [word for value in values for word in (option, value)]
+    words += [word for look, value in looks.items() for word in (f"--{look}", value)]
+    if tuple(formats) != ("pdf", "png"):
+        words += ["--format", ",".join(formats)]
+    if out != Path("figures"):
+        words += ["--out", str(out)]
+    if store_path != Path("landscape-store"):
+        words += ["--store", str(store_path)]
+    return shlex.join(words)
 
-    The answers of an analysis, asked about the levels of each run, carry its ``criterion``, its
-    schedule of ``densities`` and its task as ``target``.
+
+def write(
+    name: str,
+    ds: xr.Dataset,
+    stem: Path,
+    formats: Sequence[str],
+    *,
+    ids: Sequence[str] = (),
+    command: str = "",
+    width: str = "",
+    spread: str = "",
+) -> tuple[list[Path], str]:
+    """Draw a dataset and write it in every format, and its caption beside it.
+
+    Parameters
+    ----------
+    name
+        Which figure.
+    ds
+        What it is drawn from.
+    stem
+        Where to write, without a suffix.
+    formats
+        Any of ``pdf``, ``png`` and ``svg``.
+    ids
+        The results in `ds`, for the caption and the files' metadata.
+    command
+        What draws it again, for the caption.
+    width
+        ``single`` or ``double``; the figure's own unless given.
+    spread
+        ``range`` or ``std``; the figure's own unless given.
+
+    Returns
+    -------
+    The files and the caption.
     """
-    from landscape.data_store.curves import training
-    from landscape.data_store.results import together
+    from importlib.metadata import version
 
-    if not runs:
-        raise UsageError("no run to draw; give --run NAME")
-    if kind == "training":
-        return training([store[run] for run in runs])
-    from landscape.subject import Context
-    from landscape.workbench import analyse
+    from landscape.data_store.files import write_over
+    from landscape.figures.caption import caption
+    from landscape.figures.style import WIDTHS, save
 
-    context = Context(store=store, data=data, device=device)
-    if kind == "insights":
-        from landscape.study import InsightsSettings, insights
-
-        return insights(runs, InsightsSettings(), context)
-    ds = together([analyse(kind, [run], settings, context) for run in runs])
-    if "run" not in ds.coords:
-        return ds
-    settings_of = {run: store[run].description["config"] for run in runs}
-    about = [settings_of[run] for run in ds["run"].values.tolist()]
-    for name, setting in _PLACES.items():
-        words = [str(config.get(setting) or "").partition(":")[0] for config in about]
-        ds = ds.assign_coords({name: (ds["run"].dims, words)})
-    return ds
-
-
-def write(name: str, ds: xarray.Dataset, stem: Path, formats: tuple[str, ...]) -> list[Path]:
-    """Draw a dataset and write it in every format."""
-    from landscape.figures.style import save
-
-    drawn: Any = FIGURES.load(name).draw(ds)
+    figure = FIGURES.load(name)
+    looks: dict[str, Any] = {"width": WIDTHS[width]} if width else {}
+    looks |= {"spread": spread} if spread else {}
+    text = caption(figure, ds, ids, command, spread=spread)
+    about = {
+        "Title": f"{name}: {figure.summary}",
+        "Keywords": ", ".join(ids),
+        "Software": f"landscape {version('landscape-workbench')}",
+    }
+    drawn = figure.draw(ds, **looks)
     stem.parent.mkdir(parents=True, exist_ok=True)
-    return save(drawn, stem, formats=formats)
+    written = save(drawn, stem, formats=formats, about=about)
+    beside = stem.with_name(f"{stem.name}.txt")
+    write_over(beside, text.encode())
+    return [*written, beside], text

@@ -69,30 +69,30 @@ def command(
 def print_planted(run: Run) -> None:
     """Where the ticket lies, how well it is hidden, and how good it is."""
     with reading(run) as record:
-        sizes = record["sizes"]
-        print_table(
-            ("layer", "weights", "planted", "density", "their percentile", "of the largest"),
-            [
-                (
-                    layer["layers"],
-                    sizes[layer["layers"]],
-                    layer["planted"],
-                    percent(layer["planted"] / sizes[layer["layers"]]),
-                    f"{layer['mean']:.0f} ({layer['lowest']:.0f}–{layer['highest']:.0f})",
-                    percent(layer["found"]),
-                )
-                for layer in record["hiding"]["layers"]
-            ],
-            title=f"{run.name}: {record['target']} planted by the {record['rule']} rule",
-        )
-        ticket, floors = record["rescaled"], record["floors"]
+        sizes, hiding = record["sizes"], record["hiding"]
+        rows = [
+            (
+                layer["layers"],
+                sizes[layer["layers"]],
+                layer["planted"],
+                percent(layer["planted"] / sizes[layer["layers"]]),
+                f"{layer['mean']:.0f} ({layer['lowest']:.0f}–{layer['highest']:.0f})",
+                percent(layer["found"]),
+            )
+            for layer in hiding["layers"]
+        ]
+        title = f"{run.name}: {record['target']} planted by the {record['rule']} rule"
+        floors = record["floors"]
         floor = {"test_loss": floors["constant_loss"], "test_error": floors.get("majority_error")}
-        click.echo(
+        said = (
             f"\n{record['weights']} weights are the ticket's, density {record['density']:.4g}; "
-            f"{percent(record['hiding']['found_globally'])} of them are among as many of largest "
-            "magnitude."
+            f"{percent(hiding['found_globally'])} of them are among as many of largest magnitude."
+            f"\nOutputs divided by their scale: {_quality(record['rescaled'])}; "
+            f"floor: {_quality(floor)}."
         )
-        click.echo(f"Outputs divided by their scale: {_quality(ticket)}; floor: {_quality(floor)}.")
+    columns = ("layer", "weights", "planted", "density", "their percentile", "among largest")
+    print_table(columns, rows, title=title)
+    click.echo(said)
 
 
 def _quality(numbers: dict[str, Any]) -> str:

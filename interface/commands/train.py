@@ -234,7 +234,7 @@ def train_single(planned: Planned, place: Place, as_json: bool, quiet: bool) -> 
     print_run(run, as_json)
     if not as_json:
         seeks = planned.parent is not None and begins_planted(run)
-        then = f"overlap {run.name} --planted" if seeks else f"figure accuracy --run {run.name}"
+        then = f"overlap {run.name} --planted" if seeks else f"figure lth-accuracy --run {run.name}"
         first = "tickets" if seeks else "barrier"
         click.echo(f"\nNext: landscape {first} {run.name}    landscape {then}")
 

@@ -28,6 +28,9 @@ def test_training_curves_of_several_runs(uneven):
     assert list(ds.criterion.values) == ["magnitude", "magnitude", "random"]
     assert list(ds.strategy.values) == ["magnitude", "magnitude", "random"]
     assert list(ds.seed.values) == [0, 5, 0]
+    assert list(ds.model.values) == ["mlp:64-20-10"] * 3
+    assert list(ds.scope.values) == ["layer"] * 3
+    assert list(ds.source.values) == list(ds.target.values) == ["digits"] * 3
     assert list(ds.level.values) == [0, 1, 2]
     assert list(ds.step.values) == [0, 20, 30, 40, 60]
     for run in uneven:
@@ -90,6 +93,8 @@ def test_branches_of_one_kind_are_one_row_at_their_parents_levels(branched):
     by_strategy = dict(zip(ds.strategy.values, ds.run.values, strict=True))
     assert set(by_strategy) == {"magnitude", "magnitude, one-shot", "magnitude, reinit"}
     reinit = ds.sel(run="imp-reinit")
+    assert (str(reinit.parent.values), str(reinit.retrain.values)) == ("imp", "reinit")
+    assert str(ds.mask.sel(run="imp-one-shot").values) == "pruned"
     assert np.isnan(reinit.density.values[0])
     for level in (1, 2):
         own = branched[f"imp-reinit-{level}"].level(0)

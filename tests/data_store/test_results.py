@@ -18,6 +18,7 @@ from landscape.data_store.results import (
     load_result,
     read_stored,
     record_of,
+    records_of,
     require_own_name,
     result_id,
     save_result,
@@ -298,6 +299,15 @@ def test_datasets_together_are_joined_with_their_records():
     assert record_of(whole) == {"kind": "barrier", "results": records}
     assert list(whole.attrs) == ["record"]
     assert together([with_record(pair("a"), records[0]), pair("b")]).attrs == {}
+
+
+def test_records_are_those_of_the_single_results_however_often_they_were_joined():
+    records = [record(level=level) for level in range(3)]
+    one, two, three = (with_record(pair(f"pair {i}"), r) for i, r in enumerate(records))
+    assert records_of(one) == records[:1]
+    assert records_of(together([together([one, two]), three])) == records
+    with pytest.raises(LandscapeError, match="carries no record"):
+        records_of(pair())
 
 
 def test_a_dataset_and_its_content_are_one():

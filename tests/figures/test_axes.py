@@ -9,7 +9,14 @@ import pytest
 import xarray as xr
 from matplotlib.figure import Figure as Canvas
 
-from landscape.figures.axes import density_axis, known, ladder_ticks, pair_axis, percent_text
+from landscape.figures.axes import (
+    density_axis,
+    known,
+    ladder_ticks,
+    log_height,
+    pair_axis,
+    percent_text,
+)
 
 LENET = 100 * 0.8 ** np.arange(20)
 
@@ -49,6 +56,19 @@ def test_labelled_ticks_never_overlap(levels):
     canvas.draw_without_rendering()
     boxes = [label.get_window_extent() for label in ax.get_xticklabels() if label.get_text()]
     assert all(one.x1 < other.x0 for one, other in pairwise(boxes))
+
+
+@pytest.mark.parametrize("columns", [2, 3])
+def test_labelled_ticks_of_narrow_panels_do_not_overlap_either(columns):
+    canvas = Canvas(figsize=(6.75, 2), layout="constrained")
+    for ax in canvas.subplots(1, columns):
+        ax.set_ylabel("error\n(%)")
+        density_axis(ax, 100 * 0.8 ** np.arange(17))
+    canvas.draw_without_rendering()
+    for ax in canvas.axes:
+        boxes = [label.get_window_extent() for label in ax.get_xticklabels() if label.get_text()]
+        assert all(one.x1 + 3 < other.x0 for one, other in pairwise(boxes))
+        assert len(boxes) >= 4
 
 
 def test_every_density_is_a_tick_once():
@@ -111,3 +131,37 @@ def test_long_names_are_slanted_and_short_ones_are_not():
 @pytest.mark.parametrize(("values", "answer"), [([1.0, 0.5], True), ([1.0, np.nan], False)])
 def test_one_unknown_makes_a_coordinate_unusable_as_an_axis(values, answer):
     assert known(xr.DataArray(values)) is answer
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ((1.8, 90.0), ["2", "5", "10", "20", "50", "100"]),
+        ((1.4, 2.2), ["1.5", "2"]),
+        ((0.02, 20.0), ["0.1", "1", "10"]),
+    ],
+)
+def test_logarithmic_heights_have_plain_numbers(values, expected):
+    ax = axes()
+    ax.plot([0, 1], values)
+    log_height(ax)
+    ax.figure.draw_without_rendering()
+    low, high = ax.get_ylim()
+    ticks = zip(ax.get_yticks(), ax.get_yticklabels(), strict=True)
+    assert [label.get_text() for value, label in ticks if low <= value <= high] == expected
+
+
+def test_far_heights_keep_their_powers():
+    ax = axes()
+    ax.plot([0, 1], [1e-9, 1e3])
+    log_height(ax)
+    ax.figure.draw_without_rendering()
+    assert all("10^" in label.get_text() for label in ax.get_yticklabels())
+
+
+def test_places_may_be_of_checkpoints():
+    ax = axes()
+    pair_axis(ax, ["imp@0", "imp@1"], "checkpoint")
+    assert (ax.get_xlabel(), labels(ax)) == ("checkpoint", ["imp@0", "imp@1"])
+    pair_axis(ax, [f"imp@{k}" for k in range(20)], "checkpoint")
+    assert ax.get_xlabel() == "checkpoint, in the order of the dataset"

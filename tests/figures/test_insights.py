@@ -118,7 +118,7 @@ def test_the_figure_has_every_panel_the_verdicts_and_one_legend():
     verdicts = figure.axes[-1]
     np.testing.assert_array_equal(verdicts.lines[0].get_xdata(), [np.nan, *[75.0] * 6])
     np.testing.assert_array_equal(verdicts.lines[0].get_ydata(), range(1, 8))
-    assert [text.get_text() for text in verdicts.texts] == ["holds"] * 7
+    assert [text.get_text() for text in verdicts.texts] == ["holds", *["holds (n = 4)"] * 6]
     (legend,) = figure.legends
     names = [entry.get_text() for entry in legend.get_texts()]
     assert names == [*STRATEGIES, "ε", "L(0) + ε", "L(i) + ε"]
@@ -129,6 +129,16 @@ def test_a_strategy_without_a_colour_of_its_own_gets_one():
     ds["strategy"] = ("strategy", np.array([*STRATEGIES[:5], "zigzag"]), ds["strategy"].attrs)
     colours = [to_hex(line.get_color()) for line in plot_insights(ds, "angle").lines]
     assert len(set(colours)) == 6
+
+
+def test_a_panel_without_volumes_says_what_measures_them():
+    ds = example()
+    ds["log_volume_per_dimension"][:] = np.nan
+    missing = np.where(ds["claim"] == 1, "landscape insights imp-a --volume hessian", "")
+    ds["missing"] = (ds["missing"].dims, missing[None], ds["missing"].attrs)
+    texts = [text.get_text().replace("\n", " ") for text in plot_insights(ds, "volume").texts]
+    want = ["no value is known (all NaN)", "landscape insights imp-a --volume hessian"]
+    assert texts == want
 
 
 def test_an_unknown_panel_names_the_nearest():

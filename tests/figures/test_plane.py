@@ -59,6 +59,36 @@ def test_a_set_without_an_edge_in_the_picture_has_none(threshold):
     assert contours(plot_plane(example(threshold=threshold)))[1] is None
 
 
+@pytest.mark.parametrize(
+    ("threshold", "share", "word"), [(1e9, 1.0, "everywhere"), (0.01, 0.0, "nowhere")]
+)
+def test_a_set_that_is_all_or_nothing_of_the_plane_is_called_so(threshold, share, word):
+    ds = example(threshold=threshold)
+    ds["member_share"][:] = share
+    ax = plot_plane(ds)
+    words = ax.get_legend().get_texts()[-1].get_text()
+    assert f"(train: {word})" in words
+    shaded = [drawn for drawn in ax.collections if getattr(drawn, "filled", False)]
+    assert bool(shaded) == (word == "everywhere")
+
+
+@pytest.mark.parametrize("apart", [0.0, 0.05, 0.3, 1.0])
+def test_names_of_neighbours_do_not_cover_each_other(apart):
+    ds = example(point_name=[["imp@3", "imp@4.baseline", "imp@4"]])
+    ds["point_x"].values[0] = [0.0, apart, 2.9]
+    ds["point_y"].values[0] = [0.0, 0.0, 1.9]
+    figure = plane.draw(ds)
+    figure.draw_without_rendering()
+    for ax in figure.axes:
+        names = [text for text in ax.texts if text.get_text().startswith("@")]
+        assert [name.get_text() for name in names] == ["@3", "@4.baseline", "@4"]
+        boxes = [name.get_window_extent() for name in names]
+        for k, box in enumerate(boxes):
+            assert not any(box.overlaps(other) for other in boxes[:k])
+            assert ax.bbox.padded(6).contains(box.x0, box.y0)
+            assert ax.bbox.padded(6).contains(box.x1, box.y1)
+
+
 def test_checkpoints_are_at_their_coordinates_with_the_fields_markers():
     ax = plot_plane(example())
     marks = [line for line in ax.lines if line.get_marker() in ("^", "x", "o")]

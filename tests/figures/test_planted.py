@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import xarray as xr
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
@@ -56,7 +57,7 @@ def values(ds, name, ticket, rescale, criterion):
 
 @pytest.mark.parametrize(
     ("ticket", "usual", "rescale"),
-    [("strong", "planted", None), ("weak", "none", None), ("weak", "planted", "planted")],
+    [("strong", "none", None), ("weak", "none", None), ("weak", "planted", "planted")],
 )
 def test_lines_are_mean_accuracies_of_classes(ticket, usual, rescale):
     ds = seeking("circle", ONE)
@@ -91,6 +92,34 @@ def test_bands_run_from_the_least_to_the_greatest_replicate():
         for density, found in zip(LADDER, want, strict=True):
             at = corners[np.isclose(corners[:, 0], 100 * density), 1]
             assert (at.min(), at.max()) == pytest.approx((found.min(), found.max()))
+
+
+def test_bands_may_be_one_standard_deviation_to_each_side():
+    ds = seeking("helix", ONE)
+    ax = plot_planted(ds, spread="std")
+    for band, criterion in zip(ax.collections, ONE, strict=True):
+        corners = band.get_paths()[0].vertices
+        want = values(ds, "loss", "weak", "least-squares", criterion)
+        for density, found in zip(LADDER, want, strict=True):
+            at = corners[np.isclose(corners[:, 0], 100 * density), 1]
+            half = found.std(ddof=1)
+            assert (at.min(), at.max()) == pytest.approx((found.mean() - half, found.mean() + half))
+    assert "± 1 standard deviation" in legend(ax.figure)
+
+
+@pytest.mark.parametrize("width", [3.25, 6.75])
+def test_tasks_stand_beside_each_other_as_far_as_they_fit(width):
+    parts = [seeking(task, ONE) for task in ("circle", "helix")]
+    ds = xr.concat(parts, "checkpoint").assign_coords(
+        target=("checkpoint", [t for t, p in zip(("circle", "helix"), parts, strict=True)
+                               for _ in range(p.sizes["checkpoint"])])
+    )  # fmt: skip
+    canvas = panels(ds, width=width)
+    titles = [ax.get_title(loc="left").split(":")[0] for ax in canvas.axes]
+    strong = [ax for ax in canvas.axes if "strong" in ax.get_title(loc="left")]
+    assert sorted(titles) == ["circle"] * 2 + ["helix"] * 2
+    left = {round(ax.get_window_extent().x0) for ax in strong}
+    assert len(left) == (1 if width < 4 else 2)
 
 
 def test_one_replicate_has_no_band():
@@ -185,7 +214,7 @@ def test_settings_that_vary_within_a_criterion_make_lines_of_their_own():
 
 def test_titles_say_what_the_outputs_are_multiplied_by():
     for task, titles in (
-        ("circle", ["strong (÷ planted scale)", "weak"]),
+        ("circle", ["strong", "weak"]),
         ("helix", ["strong (least squares)", "weak (least squares)"]),
     ):
         ds = seeking(task, ONE)
@@ -205,7 +234,7 @@ def test_panels_are_tasks_by_tickets():
     ds = seeking(["circle", "helix"], ONE)
     axes = panels(ds).axes
     assert [ax.get_title(loc="left") for ax in axes] == [
-        "circle: strong (÷ planted scale)", "helix: strong (least squares)",
+        "circle: strong", "helix: strong (least squares)",
         "circle: weak", "helix: weak (least squares)",
     ]  # fmt: skip
     assert [ax.get_yscale() for ax in axes] == ["linear", "log"] * 2
@@ -225,7 +254,7 @@ def test_a_run_of_unknown_criterion_is_one_line_in_one_column():
     )
     ds["run"].values[:] = "imp"
     figure = panels(ds)
-    assert [ax.get_title(loc="left") for ax in figure.axes] == ["strong (÷ planted scale)", "weak"]
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["strong", "weak"]
     assert [len(curves(ax)) for ax in figure.axes] == [1, 1]
     assert legend(figure) == ["ticket", "planted ticket", "its density", "floor"]
 

@@ -130,3 +130,16 @@ def test_what_is_not_there_is_refused():
         plot_planted_overlap(example(), "jacard")
     with pytest.raises(LandscapeError, match="this overlap dataset has no layer 'all'; ask"):
         plot_planted_overlap(example().isel(layer=[1, 2]))
+
+
+def test_every_task_has_a_row_and_only_iterative_schedules_are_drawn():
+    ds = example().assign_coords(
+        target=("pair", ["circle"] * 3 + ["helix"] * 6),
+        densities=("pair", ["multishot"] * 8 + ["singleshot"]),
+    )
+    axes = draw(ds).axes
+    assert [ax.get_title(loc="left") for ax in axes] == ["circle"] * 3 + ["helix"] * 3
+    line = curves(axes[3], "-")[0]
+    np.testing.assert_allclose(line.get_xdata(), [50.0, 0.5])
+    values = ds["precision"].sel(layer="all").values
+    np.testing.assert_allclose(line.get_ydata(), [values[3:6].mean(), values[6:8].mean()])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from landscape.figures.pruners import lines, looks, reduced, replicates
+from landscape.figures.pruners import lines, looks, reduced, replicates, steps
 
 
 def dataset(**coords):
@@ -68,3 +68,16 @@ def test_replicates_are_of_like_density_and_go_from_dense_to_sparse():
 def test_the_unknown_is_left_out(how, value):
     assert reduced(how, np.array([np.nan, 1.0, 3.0])) == value
     assert np.isnan(reduced(how, np.array([np.nan])))
+
+
+def test_steps_are_mean_and_spread_of_rows_of_like_density():
+    density = np.array([50.0, 100.0, 49.5, np.nan, 10.0])
+    values = np.array([1.0, 5.0, 3.0, 9.0, np.nan])
+    x, mean, low, high = steps(density, values, "range")
+    np.testing.assert_allclose(x, [100.0, 49.75, 10.0])
+    np.testing.assert_array_equal(mean, [5.0, 2.0, np.nan])
+    np.testing.assert_array_equal(low, [np.nan, 1.0, np.nan])
+    np.testing.assert_array_equal(high, [np.nan, 3.0, np.nan])
+    _, _, low, high = steps(density, values, "std")
+    np.testing.assert_allclose(high - low, [np.nan, 2 * np.std([1, 3], ddof=1), np.nan])
+    assert [len(part) for part in steps(density[:0], values[:0], "std")] == [0] * 4

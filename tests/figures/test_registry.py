@@ -12,7 +12,9 @@ import pytest
 from matplotlib.figure import Figure as Canvas
 
 from landscape.data_store.errors import LandscapeError, UsageError
+from landscape.figures.axes import DENSITY_LABEL
 from landscape.figures.registry import FIGURES
+from landscape.figures.style import WIDTHS
 
 NAMES = list(FIGURES)
 
@@ -53,9 +55,41 @@ def test_example_becomes_a_complete_figure_and_settings_come_back(name):
     assert mpl.rcParams.copy() == before
     assert isinstance(canvas, Canvas)
     for ax in canvas.axes:
-        assert any(np.isfinite(line.get_ydata()).any() for line in ax.lines)
+        meshes = [drawn for drawn in ax.collections if drawn.get_array() is not None]
+        known = [np.isfinite(line.get_ydata()).any() for line in ax.lines]
+        known += [np.isfinite(np.ma.compressed(mesh.get_array())).any() for mesh in meshes]
+        assert any(known)
         assert ax.get_xlabel()
     assert canvas.axes[0].get_ylabel()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", NAMES)
+def test_all_of_it_lies_inside_a_column_or_a_page(name, width):
+    figure = FIGURES.load(name)
+    canvas = figure.draw(figure.schema.example(), width=WIDTHS[width])
+    assert canvas.get_figwidth() == WIDTHS[width]
+    canvas.draw_without_rendering()  # as savefig does
+    box = canvas.get_tightbbox()  # in inches
+    assert (box.x0, box.y0) >= (-0.02, -0.02)
+    assert box.x1 <= canvas.get_figwidth() + 0.02
+    assert box.y1 <= canvas.get_figheight() + 0.02
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_density_runs_from_dense_to_sparse_on_a_logarithmic_axis(name):
+    figure = FIGURES.load(name)
+    for ax in figure.draw(figure.schema.example()).axes:
+        if ax.get_xlabel() == DENSITY_LABEL:
+            matrix = ax.get_ylabel() == DENSITY_LABEL  # one cell for each checkpoint
+            assert matrix or (ax.get_xscale() == "log" and ax.xaxis.get_inverted())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_either_spread_is_drawn_where_one_is(name):
+    figure = FIGURES.load(name)
+    for spread in ("range", "std") if figure.spread else ():
+        assert figure.draw(figure.schema.example(), spread=spread).axes
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -89,7 +123,7 @@ def test_nothing_known_is_said_in_words_instead_of_drawn(name):
 
 
 def test_unknown_figure_names_the_nearest():
-    with pytest.raises(UsageError, match="unknown figure 'barriers'; did you mean 'barrier'"):
+    with pytest.raises(UsageError, match="unknown figure 'barriers'; did you mean 'barrier-"):
         FIGURES.load("barriers")
 
 

@@ -59,7 +59,7 @@ def test_axes_are_logarithmic_on_both_sides_of_the_smallest_linear_part():
     assert (ax.get_xscale(), ax.get_yscale()) == ("symlog", "log")
     assert ax.xaxis.get_transform().linthresh == 0.01
     assert ax.get_xlabel() == "eigenvalue (nats per example)"
-    assert ax.get_ylabel() == "spectral density (1 / (nats per example))"
+    assert ax.get_ylabel() == "spectral density\n(1 / (nats per example))"
 
 
 @pytest.mark.parametrize(

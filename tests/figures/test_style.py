@@ -16,6 +16,8 @@ from landscape.data_store.schemas.barrier import BARRIER
 from landscape.data_store.schemas.training import TRAINING
 from landscape.figures.style import (
     COLUMN,
+    PAGE,
+    abreast,
     axis_label,
     colours,
     legend_above,
@@ -26,6 +28,8 @@ from landscape.figures.style import (
     save,
     say_if_empty,
     scale,
+    series_looks,
+    steps,
 )
 
 
@@ -137,6 +141,86 @@ def test_dpi_is_that_of_the_png(tmp_path):
     assert width == round(100 * COLUMN)
 
 
+ABOUT = {"Title": "α of runs", "Keywords": "0123abcd, 4567ef", "Software": "landscape 0.1.0"}
+
+
+def test_files_say_what_they_are_about_in_the_same_bytes(tmp_path):
+    formats = ["pdf", "png", "svg"]
+    first = save(line_figure(), tmp_path / "one", formats, about=ABOUT)
+    again = save(line_figure(), tmp_path / "other", formats, about=ABOUT)
+    pdf, png, svg = (path.read_bytes() for path in first)
+    assert [pdf, png, svg] == [path.read_bytes() for path in again]
+    assert b"/Keywords (0123abcd, 4567ef)" in pdf
+    assert b"/Creator (landscape 0.1.0)" in pdf
+    assert b"/Title" in pdf
+    assert b"CreationDate" not in pdf
+    assert b"Keywords\x000123abcd, 4567ef" in png
+    assert b"Software\x00landscape 0.1.0" in png
+    for word in (b"<rdf:li>0123abcd</rdf:li>", b"<rdf:li>4567ef</rdf:li>", "α of runs".encode()):
+        assert word in svg
+
+
+def test_fonts_of_every_format_are_in_the_file(tmp_path):
+    pdf, svg = save(line_figure(), tmp_path / "one", ["pdf", "svg"])
+    content = pdf.read_bytes()
+    assert content.count(b"/FontFile2") == content.count(b"/Type /FontDescriptor") > 0
+    assert b"/FontFile3" not in content
+    assert b"/Type3" not in content
+    assert b"<text" not in svg.read_bytes()  # outlines: no font is looked for
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_panels_below_each_other_all_have_the_height_asked_for(rows):
+    with paper_figure(COLUMN, 1.4) as canvas:
+        for ax in canvas.subplots(rows, 1, squeeze=False).flat:
+            ax.set_xlabel("density")
+    for ax in canvas.axes:
+        assert ax.get_window_extent().height / canvas.dpi == pytest.approx(1.4, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("width", "panels", "beside"), [(PAGE, 1, 1), (PAGE, 2, 2), (PAGE, 9, 3), (COLUMN, 9, 1)]
+)
+def test_panels_stand_beside_each_other_as_far_as_they_fit(width, panels, beside):
+    assert abreast(width, panels) == beside
+
+
+# Machado et al. (2009), severity 1.0, on linear RGB
+SIGHTS = {
+    "protan": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],
+               [-0.003882, -0.048116, 1.051998]],
+    "deutan": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
+               [-0.011820, 0.042940, 0.968881]],
+    "tritan": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602],
+               [0.004733, 0.691367, 0.303900]],
+}  # fmt: skip
+
+
+def lab(linear):
+    """CIE L*a*b* of linear sRGB under D65."""
+    to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    ratio = np.clip(to_xyz @ linear, 0, None) / [0.9505, 1.0, 1.089]
+    f = np.where(ratio > (6 / 29) ** 3, np.cbrt(ratio), ratio / (3 * (6 / 29) ** 2) + 4 / 29)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+def linear(colour):
+    values = np.array(to_rgb(colour))
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+
+
+@pytest.mark.parametrize("sight", SIGHTS)
+def test_colour_blind_readers_tell_the_colours_apart(sight):
+    seen = [lab(SIGHTS[sight] @ linear(colour)) for colour in colours(7)]
+    for one, other in itertools.combinations(seen, 2):
+        assert np.linalg.norm(one - other) > 10  # about 2 is just noticeable
+
+
+def test_ordered_colours_get_lighter_in_print_too():
+    lightness = [lab(linear(colour))[0] for colour in steps(12)]
+    assert np.all(np.diff(lightness) > 2)
+
+
 def test_unknown_format_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(UsageError, match="unknown figure format 'pgn'; did you mean 'png'"):
         save(line_figure(), tmp_path / "figure", ["pdf", "pgn"])
@@ -173,6 +257,13 @@ def test_labels_are_what_the_schema_says():
     assert axis_label(BARRIER.coordinates["level_b"]) == "level of the second checkpoint"
     assert scale(BARRIER.variables["error"]) == 100
     assert scale(TRAINING.variables["final_test_loss"]) == 1
+
+
+@pytest.mark.parametrize("count", [1, 7, 30])
+def test_series_differ_without_their_colours_too(count):
+    looks = series_looks(count)
+    assert len({look["color"] for look in looks}) == count
+    assert len({(look["marker"], str(look["linestyle"])) for look in looks}) == count
 
 
 def test_runs_look_different_from_each_other():

@@ -215,12 +215,12 @@ def test_train_in_the_default_store(tmp_path, monkeypatch):
 
 def test_draw_gives_a_figure(small_store):
     ds = landscape.barrier("imp", store=small_store, points=9)
-    figure = landscape.draw("barrier", ds)
+    figure = landscape.draw("barrier-levels", ds)
     assert isinstance(figure, Figure)
-    with pytest.raises(UsageError, match="unknown figure 'barrer'; did you mean 'barrier'"):
+    with pytest.raises(UsageError, match="unknown figure 'barrer'; did you mean 'barrier-"):
         landscape.draw("barrer", ds)
     with pytest.raises(LandscapeError, match="a barrier dataset needs"):
-        landscape.draw("barrier", ds.drop_vars("loss_barrier").drop_vars("error_barrier"))
+        landscape.draw("barrier-levels", ds.drop_vars("loss_barrier").drop_vars("error_barrier"))
 
 
 def test_every_public_name_is_there():

@@ -100,7 +100,7 @@ def test_every_command_with_a_store_reads_under_the_limit(
         ["barrier", "imp@1", "random@1", "--points", "3"],
         ["overlap", "imp@1", "random@1"],
         ["barrier", str(level), str(level), "--points", "3"],
-        ["figure", "accuracy", "--run", "imp", "--out", str(tmp_path)],
+        ["figure", "lth-accuracy", "--run", "imp", "--out", str(tmp_path)],
         ["export", "imp@1", str(tmp_path / "ticket.h5")],
     ):
         assert run([*command, *place]) == 1, command

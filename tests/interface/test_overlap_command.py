@@ -13,9 +13,10 @@ import pytest
 
 import landscape
 from landscape.cli import run
-from landscape.commands.figure import dataset
 from landscape.data_store.results import record_of, together
 from landscape.data_store.store import Store
+from landscape.figure_data import found
+from landscape.figures.registry import FIGURES
 from landscape.trainer import train
 
 FIXTURE = Path(__file__).resolve().parent.parent / "fixtures" / "store-1.0" / "store"
@@ -132,10 +133,11 @@ def test_answers_of_the_first_version_are_found_and_joined_with_new_ones(tmp_pat
 
 def test_the_figure_asks_for_what_it_draws(planted, tmp_path, capsys):
     arguments = ["--run", "seeker", "--store", planted.root, "--out", tmp_path, "--json"]
+    arguments.append("--compute")
     assert run(["figure", "planted-overlap", *map(str, arguments)]) == 0
     files = json.loads(capsys.readouterr().out)["files"]
     assert [Path(file).name for file in files] == [
-        "planted-overlap-seeker.pdf", "planted-overlap-seeker.png",
+        "planted-overlap-seeker.pdf", "planted-overlap-seeker.png", "planted-overlap-seeker.txt",
     ]  # fmt: skip
-    ds = dataset(planted, "overlap", ["seeker"], settings={"planted": True})
+    ds, _ = found(planted, FIGURES.load("planted-overlap"), ["seeker"])
     assert ds["criterion"].values.tolist() == ["magnitude"] * 2

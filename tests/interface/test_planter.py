@@ -162,6 +162,8 @@ def test_a_planted_run_is_not_trained(store: Store) -> None:
         ("circle", {"depth": 2}, "^depth is 2; it must be at least 3"),
         ("circle", {"itertions": 2}, r"^unknown setting 'itertions'; did you mean 'iterations'\?"),
         ("helix", {"model": "mlp:1-50-3"}, "layers"),
+        ("helix", {"levels": 5}, "^levels is 5, but a planted network is one level"),
+        ("helix", {"density": 0.5}, r"^density is 0\.5, but a planted network is one level"),
         ("nowhere.py:f", {}, "^there is no file nowhere.py"),
         ("imp@3", {"model": "mlp:2-3-4"}, "^unknown run 'imp'"),
     ],

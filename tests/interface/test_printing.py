@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from landscape.printing import print_table
+from landscape.printing import plain_table, print_table
 
 COLUMNS = ["pair", "layer", "precision", "expected_precision", "p_value"]
 ROWS = [
@@ -60,3 +60,15 @@ def test_words_are_cut_where_even_they_do_not_fit(table):
     rows = [line for line in lines if not line.startswith("circle@")]
     assert max(map(len, rows)) <= 36
     assert any(line.endswith("1.234e-5") for line in rows)
+
+
+def test_a_plain_table_is_the_piped_one(capsys):
+    columns, rows = ("layer", "kept"), [("fc1", 12), ("fc2\x1b", None)]
+    print_table(columns, rows, title="overlap")
+    assert plain_table(columns, rows, title="overlap") + "\n" == capsys.readouterr().out
+    assert plain_table(columns, rows).splitlines()[0] == "layer    kept"
+
+
+def test_written_cells_stand_where_they_are_told_to():
+    lines = plain_table(("a", "b"), [("1 ± 1", "x"), ("10 ± 1", "y")], [True, False])
+    assert lines.splitlines() == ["     a  b", " 1 ± 1  x", "10 ± 1  y"]

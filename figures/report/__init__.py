@@ -1,0 +1,1 @@
+"""The report: datasets in, one self-contained HTML page out."""
