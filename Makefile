@@ -55,7 +55,7 @@ $(VENV)/installed: pyproject.toml requirements.lock
 	@test -n "$(PYTHON)" || { echo "Error: no Python 3.11, 3.12 or 3.13 found; install one, or name it: make PYTHON=…"; exit 1; }
 	@echo "setting up $(VENV) with $(PYTHON) (once, a few minutes)"
 	@test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
-	@$(PIP) -e .
+	@$(PIP) -e '.[report]'
 	@touch $@
 
 $(VENV)/installed-%: $(VENV)/installed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shlex
 import time
 from pathlib import Path
@@ -75,13 +76,14 @@ def command(out: Path, as_json: bool, quiet: bool) -> None:
     rows, sought = summary(store, runs), seek(store, quiet)
     for name in ("planted-multishot", "planted-overlap"):
         drawn += _draw(store, name, list(SEEKERS), out)
+    page = _report(store, out)
     if as_json:
-        files = [str(path) for path in drawn]
+        files = [str(path) for path in [*drawn, *page]]
         print_json({"levels": rows, "planted": sought, "figures": files})
         return
     _print(rows)
     print_sought(sought)
-    _print_next(out, time.monotonic() - began)
+    _print_next(out, page, time.monotonic() - began)
 
 
 def _train(store: Store, quiet: bool) -> None:
@@ -108,6 +110,15 @@ def _draw(store: Store, name: str, runs: list[str], out: Path) -> list[Path]:
     words = [part for run in runs for part in ("--run", run)]
     again = shlex.join(["landscape", "figure", name, *words, "--store", str(store.root)])
     return write(name, ds, out / "figures" / name, ("pdf", "png"), ids=ids, command=again)[0]
+
+
+def _report(store: Store, out: Path) -> list[Path]:
+    """The page of all that is stored, where what it is made with is installed."""
+    if importlib.util.find_spec("plotly") is None:
+        return []
+    from landscape.reporter import report
+
+    return [report(store, out / "report.html").path]
 
 
 def seek(store: Store, quiet: bool) -> list[dict[str, Any]]:
@@ -246,11 +257,13 @@ def print_sought(rows: list[dict[str, Any]]) -> None:
     )
 
 
-def _print_next(out: Path, seconds: float) -> None:
+def _print_next(out: Path, page: list[Path], seconds: float) -> None:
     """Where everything is, and what to try next."""
     store = out / "store"
+    whole = "".join(f"\nAll of it on one page: {path}." for path in page)
     click.echo(
         f"\n{seconds:.0f} s. Figures are in {out / 'figures'}, checkpoints and results in {store}."
+        f"{whole}"
         "\nTry next:"
         f"\n  landscape ls --store {store}"
         f"\n  landscape barrier magnitude-0@0 magnitude-0@8 --refine --store {store}"
