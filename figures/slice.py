@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -71,8 +73,8 @@ def plot_slice(
             axes = canvas.add_subplot()
             return plot_slice(here, ax=axes, axis=axis, measure=measure, legend=legend)
     one, where = _along(here.isel(surface=0), axis)
-    for split, colour in _split_colours(here).items():
-        _plot_curve(ax, one.sel(split=split), axis, measure, colour)
+    for split, look in _split_looks(here).items():
+        _plot_curve(ax, one.sel(split=split), axis, measure, look)
     say_if_empty(ax)
     values = one[measure].values[one[measure].values > 0]
     if len(values) and values.max() / values.min() > _STEEP:
@@ -98,11 +100,12 @@ def _along(one: xr.Dataset, axis: str) -> tuple[xr.Dataset, str]:
     return one.isel({dim: nearest, "point": np.flatnonzero(on_line & ~off_surface(one))}), where
 
 
-def _plot_curve(ax: Axes, one: xr.Dataset, axis: str, measure: str, colour: str) -> None:
+def _plot_curve(ax: Axes, one: xr.Dataset, axis: str, measure: str, own: Mapping[str, Any]) -> None:
     """One split: the curve, its part in the sublevel set, the set's height, the checkpoints."""
+    colour = own["color"]
     factor, x = scale(SURFACE.variables[measure]), one[axis].values
     mean, se = factor * one[measure].values, factor * one[f"{measure}_se"].values
-    ax.plot(x, mean, color=colour)
+    ax.plot(x, mean, **own)
     ax.fill_between(x, mean - se, mean + se, color=colour, alpha=0.2, linewidth=0)
     if one["measure"].item() == measure and np.isfinite(one["threshold"].item()):
         inside = _inside(x, mean, factor * one["threshold"].item())
@@ -128,16 +131,18 @@ def _inside(x: Numbers, values: Numbers, threshold: float) -> tuple[Numbers, Num
     return together[order], np.where(over[order] <= threshold, over[order], np.nan)
 
 
-def _split_colours(here: xr.Dataset) -> dict[str, str]:
-    """Colour of each split."""
+def _split_looks(here: xr.Dataset) -> dict[str, Mapping[str, Any]]:
+    """Colour and line of each split; dashes are the heights of sets."""
     splits = here["split"].values.tolist()
-    return dict(zip(splits, colours(len(splits)), strict=True))
+    lines = cycle(("-", (0, (4, 1.2, 1, 1.2)), (0, (1, 1.2))))
+    found = zip(splits, colours(len(splits)), lines, strict=False)
+    return {split: {"color": colour, "linestyle": line} for split, colour, line in found}
 
 
 def _handles(ds: xr.Dataset, measure: str) -> list[Any]:
     """Legend of the splits, the checkpoints on the lines, and the heights of the sets."""
     handles: list[Any] = [
-        Line2D([], [], color=colour, label=split) for split, colour in _split_colours(ds).items()
+        Line2D([], [], label=split, **look) for split, look in _split_looks(ds).items()
     ]
     ones = [without_padding(ds.isel(surface=[k])) for k in range(ds.sizes["surface"])]
     lines = [_along(one.isel(surface=0), "x")[0] for one in ones]

@@ -14,6 +14,7 @@ from landscape.data_store.catalog import Catalog
 from landscape.data_store.conditions import Condition
 from landscape.data_store.errors import UsageError
 from landscape.data_store.store import Run, Store
+from landscape.data_store.truth import begins_planted
 from landscape.options import common_options, existing_store, print_json
 from landscape.printing import percent, print_table, printable
 
@@ -59,19 +60,20 @@ def command(
     description = _of_checkpoint(checkpoint)
     assert checkpoint.level is not None
     level = run.level(checkpoint.level)
-    description["parts"] = ", ".join(_parts(level))
+    description["parts"] = ", ".join(_parts(run, level))
     description["file"] = str(layout.level_file(run.root, run.name, level.number))
     _show(description, as_json)
 
 
-def _parts(level: Level) -> list[str]:
+def _parts(run: Run, level: Level) -> list[str]:
     """The parts of a level that are stored or follow from what is."""
     started = [part for part in ("init", "rewind") if part in level.origins]
     has_ticket = level.origins.keys() & {"rewind", "ticket"} or "ticket" in level.points
     tickets = ["ticket"] if has_ticket else []
     between = ["baseline"] if level.number else []
     snapshots = [part for part in level.points if part.startswith("step-")]
-    return ["final", *started, *tickets, "mask", *between, *snapshots]
+    truth = ["planted", "target"] if begins_planted(run) else []
+    return ["final", *started, *tickets, "mask", *between, *truth, *snapshots]
 
 
 def _results(store: Store, what: str) -> list[dict[str, Any]]:

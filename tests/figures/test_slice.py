@@ -44,10 +44,13 @@ def test_the_part_of_a_slice_in_the_set_ends_at_its_declared_height():
         assert y[[0, -1]] == pytest.approx([3.0, 3.0])
         assert x[[0, -1]] == pytest.approx(np.sqrt(1.9 - above) * np.array([-1, 1]), abs=1e-3)
         np.testing.assert_allclose(y, 1.1 + above + x**2, atol=1e-3)
-    dashed = [line.get_ydata()[0] for line in ax.lines if line.get_linestyle() == "--"]
+    dashed = [line.get_ydata()[0] for line in ax.lines if line.get_linewidth() == 0.7]
     assert dashed == [3.0, 3.0]
     error = plot_slice(ds, measure="error")
-    assert not [line for line in error.lines if line.get_linestyle() == "--"]
+    assert not [line for line in error.lines if line.get_linewidth() == 0.7]
+    curves = [line for line in error.lines if is_curve(line)]
+    assert len({line.get_color() for line in curves}) == len(curves) == 2
+    assert curves[0].is_dashed() != curves[1].is_dashed()
 
 
 def test_checkpoints_on_a_slice_are_at_their_own_loss():

@@ -37,6 +37,8 @@ def test_it_prints_where_the_ticket_lies_and_how_good_it_is(
     assert "95 weights are the ticket's, density 0.004657" in printed
     assert "fc2.weight" in printed
     assert "landscape train --from h " in printed
+    assert run(["show", "h@0", "--store", store]) == 0
+    assert "mask, planted, target" in capsys.readouterr().out
     assert run(["show", "h", "--store", store]) == 0
     assert "95 weights are the ticket's, density 0.004657" in capsys.readouterr().out
     assert run(["plant", "helix", "--name", "h", "--store", store, "--json"]) == 0
