@@ -21,12 +21,16 @@ if TYPE_CHECKING:
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EIO)
 
 
+class RunIsHeld(LandscapeError):
+    """Another process is writing the run: whoever can wait finds it finished, or free."""
+
+
 @contextmanager
 def holding(run: Run) -> Iterator[None]:
     """Hold the run's lock; the operating system frees it when the process ends, however it does.
 
-    Raises `LandscapeError` naming the holder if it is taken, or saying that the disk has no
-    locks (some network disks).
+    Raises `RunIsHeld` naming the holder if it is taken, `LandscapeError` if the disk has no locks
+    (some network disks).
     """
     path = layout.run_lock(run.root, run.name)
     holder = layout.run_holder(run.root, run.name)
@@ -37,7 +41,7 @@ def holding(run: Run) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
-        raise LandscapeError(
+        raise RunIsHeld(
             f"run {run.name!r} is being written by {_holder(run)}; wait for it, or use another "
             "--name"
         ) from None

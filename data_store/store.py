@@ -180,6 +180,11 @@ class Run:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     @property
+    def data_digest(self) -> str:
+        """SHA-256 of the data it was trained on, empty if its manifest does not say."""
+        return str(self.description.get("data", {}).get("digest") or "")
+
+    @property
     def is_imported(self) -> bool:
         """True for a run made of foreign checkpoints, not trained here."""
         return "imported" in self.description

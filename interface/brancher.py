@@ -69,7 +69,7 @@ class Branch:
 
     def require_same_data(self, config: RunConfig, digest: str) -> None:
         """Raise `LandscapeError` if the parent's task now gives other data than it had then."""
-        own = self.parent.description["data"]["digest"]
+        own = self.parent.data_digest
         parent = self.parent.config
         mine = (config.validation_size, config.max_examples)
         if self.is_transfer or mine != (parent.validation_size, parent.max_examples):

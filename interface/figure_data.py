@@ -342,7 +342,7 @@ def _placed(store: Store, ds: xr.Dataset) -> xr.Dataset:
     if "run" not in ds.coords:
         return ds
     names: Iterable[str] = ds["run"].values.tolist()
-    settings = {run: store[run].description["config"] for run in set(names)}
+    settings = {run: store[run].description.get("config", {}) for run in set(names)}
     about = [settings[run] for run in names]
     for name, setting in _PLACES.items():
         words = [str(config.get(setting) or "").partition(":")[0] for config in about]

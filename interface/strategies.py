@@ -142,8 +142,9 @@ def _others(store: Store, run: Run, left_out: list[str]) -> Iterator[Run]:
         record = other.description
         parent, _, _ = str(record.get("branch", {}).get("parent", "")).partition("@")
         related = parent == run.name if parent else record.get("init") == own.get("init")
-        same = all(record["config"].get(k) == own["config"].get(k) for k in ("task", "model"))
-        if not related or not same or record["data"]["digest"] != own["data"]["digest"]:
+        mine, theirs = own.get("config", {}), record.get("config", {})
+        same = all(theirs.get(k) == mine.get(k) for k in ("task", "model"))
+        if not related or not same or other.data_digest != run.data_digest:
             continue
         difference = _difference(run.config, other.config, is_branch=bool(parent))
         if difference:

@@ -146,13 +146,13 @@ def _require_replicates(store: Store, studies: Sequence[Gathered]) -> None:
     for name in names[1:]:
         other = store[name].description
         for what in ("task", "model"):
-            mine, theirs = first["config"][what], other["config"][what]
+            mine, theirs = (of.get("config", {}).get(what) for of in (first, other))
             if mine != theirs:
                 raise LandscapeError(
                     f"run {names[0]!r} has {what} {mine!r} and run {name!r} {theirs!r}; replicates "
                     "differ in their seed only"
                 )
-        if first["data"]["digest"] != other["data"]["digest"]:
+        if store[names[0]].data_digest != store[name].data_digest:
             raise LandscapeError(
                 f"runs {names[0]!r} and {name!r} were trained on different data; replicates "
                 "differ in their seed only"

@@ -212,7 +212,7 @@ class Subject:
 
     def _config(self, name: str) -> Any:
         """A setting of the checkpoints' run, None without a run."""
-        return None if self._run is None else self._run.description["config"].get(name)
+        return None if self._run is None else self._run.description.get("config", {}).get(name)
 
     def _stored(self, text: str) -> list[Checkpoint]:
         """The checkpoint at an address, or all final ones of a run."""
@@ -340,7 +340,7 @@ class Subject:
 
 def _data_digest(run: Run | None) -> str:
     """Digest of the data a run was trained on, empty if it is unknown."""
-    return "" if run is None else str(run.description["data"]["digest"] or "")
+    return "" if run is None else run.data_digest
 
 
 def _layout(spec: ParamSpec, buffers: Mapping[str, Array]) -> ParamSpec:

@@ -148,12 +148,14 @@ def _show_run(run: Run, as_json: bool) -> None:
         begun = description["branch"]
         flat |= {"begins at": begun["parent"], "mask": begun["mask"]}
         flat |= {"mask_density": begun["mask_density"]} if begun["mask_density"] else {}
-    flat["config"] = description["config"]
-    flat["data"] = {**description["data"]["examples"], "digest": description["data"]["digest"]}
+    data = description.get("data", {})
+    examples = data.get("examples")
+    flat["config"] = description.get("config", {})
+    flat["data"] = {**(examples if isinstance(examples, dict) else {}), "digest": run.data_digest}
     if run.is_imported:
         sources = description["imported"]["sources"]
         flat["imported"] = {source["name"]: source["sha256"] for source in sources}
-    flat["provenance"] = description["provenance"]
+    flat["provenance"] = description.get("provenance", {})
     _show(flat, as_json=False)
     click.echo()
     if "planted" in description:

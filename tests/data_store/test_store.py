@@ -745,3 +745,10 @@ def test_a_manifest_of_odd_entries_is_refused(store, entry, value):
     message = rf"imp/run\.json says .* of its {entry}; it was not written by landscape$"
     with pytest.raises(DamagedFile, match=message):
         run.description  # noqa: B018
+
+
+def test_a_manifest_without_data_knows_no_digest(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "store")
+    bare = store.create("bare", {"config": {}})
+    stated = store.create("stated", {"config": {}, "data": {"digest": "ab"}})
+    assert (bare.data_digest, stated.data_digest) == ("", "ab")
