@@ -15,6 +15,7 @@ OBJECT_FORMAT, OBJECT_VERSION = "landscape-object", (1, 0)
 RESUME_FORMAT, RESUME_VERSION = "landscape-resume", (1, 0)
 TICKET_FORMAT, TICKET_VERSION = "landscape-ticket", (1, 0)
 BLOCK_FORMAT, BLOCK_VERSION = "landscape-block", (1, 0)
+FAILURE_FORMAT, FAILURE_VERSION = "landscape-failure", (1, 0)
 
 RUN_MANIFEST, RESULT_SUFFIX = "run.json", ".nc"
 RECORD_ATTRIBUTE = "record"
@@ -106,6 +107,16 @@ def block_file(root: Path, result_id: str, digest: str) -> Path:
     return blocks(root, result_id) / f"{digest}.h5"
 
 
+def sweeps(root: Path) -> Path:
+    """Folder of what sweeps note down."""
+    return root / "sweeps"
+
+
+def failure_file(root: Path, digest: str) -> Path:
+    """File that says why the step of this digest failed the last time it was tried."""
+    return sweeps(root) / f"{digest}.json"
+
+
 def place(root: Path, path: Path) -> str:
     """What lies at `path` in a store going by its name, empty if that is nothing of a store."""
     if is_temporary(path.name):
@@ -130,4 +141,8 @@ def place(root: Path, path: Path) -> str:
             known = {result_file(root, kind, path.stem): "result"}
         case ("partial", result, _) if re.fullmatch(r"[0-9a-f]{40}", path.stem):
             known = {block_file(root, result, path.stem): "block"}
+        case ("sweeps", _) if re.fullmatch(r"[0-9a-f]{40}", path.stem):
+            known = {failure_file(root, path.stem): "failure"}
+        case ("sweeps", name) if re.fullmatch(r"\.[0-9a-f]{40}\.lock", name):
+            known = {path: "lock"}
     return known.get(path, "")

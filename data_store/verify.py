@@ -126,6 +126,7 @@ class _Verification:
             "result": self._result,
             "resume": self._resume,
             "block": self._block,
+            "failure": self._failure,
             "log": self._log,
             "lock": self._lock,
             "temporary": self._temporary,
@@ -178,6 +179,7 @@ class _Verification:
             "result": f"repeat the analysis 'landscape {path.parent.parent.name} …'",
             "resume": "it harms nothing: training begins the level again",
             "block": "it harms nothing: the analysis computes it again",
+            "failure": "it harms nothing: remove it, and the sweep tries the step again",
             "log": "nothing reads it but people: remove them",
             "index": "the next command makes it again",
         }.get(kind, advice)
@@ -242,6 +244,10 @@ class _Verification:
     def _resume(self, path: Path) -> None:
         """The level being trained."""
         read_resume(path, root=self._root, limit=self._limit)
+
+    def _failure(self, path: Path) -> None:
+        """Why a step of a sweep failed."""
+        read_manifest(path, layout.FAILURE_FORMAT, layout.FAILURE_VERSION, root=self._root)
 
     def _block(self, path: Path) -> None:
         """A finished block of an analysis that was interrupted, or is at work."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, is_dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,12 +19,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Place:
-    """Where and how runs are trained; parameters as `landscape.trainer.train`."""
+    """Where and how runs are trained; parameters as `landscape.trainer.train`.
+
+    Parameters
+    ----------
+    waits
+        True if a step that another process is at is waited for, rather than failing: whoever
+        comes second finds it done.
+    """
 
     store: Store
     data: Path | None = None
     device: str = "auto"
     threads: int | None = None
+    waits: bool = False
 
 
 class Step(Protocol):
@@ -65,6 +75,17 @@ class Report:
 
 
 Reporter = Callable[[Report], None]
+
+
+def digest(step: Step) -> str:
+    """What a step is called by what it is: 40 hexadecimal digits of all it states.
+
+    Two steps that differ in anything but the order of their settings have two digests.
+    """
+    assert is_dataclass(step)
+    assert not isinstance(step, type)
+    stated = json.dumps([type(step).__name__, asdict(step)], sort_keys=True, default=str)
+    return sha256(stated.encode()).hexdigest()[:40]
 
 
 def carry_out(step: Step, place: Place, listener: Listener | None = None) -> None:

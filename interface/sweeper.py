@@ -14,11 +14,12 @@ from landscape.data_store.records import RunConfig
 from landscape.data_store.settings import to_json
 from landscape.data_store.store import Run, Store
 from landscape.experiment import Ask, Experiment, Planned, Planting, Question
+from landscape.ledger import failure, forget_failure, is_running, keep_failure
 from landscape.planning import plan, plantings
 from landscape.plant_settings import PlantSettings
 from landscape.rehearsal import rehearse
 from landscape.sources import is_factory
-from landscape.steps import Place, Reporter, Step
+from landscape.steps import Place, Report, Reporter, Step
 from landscape.subject import Context
 from landscape.sweep_results import joined, last_levels
 from landscape.training.batches import Batches
@@ -157,11 +158,15 @@ def sweep(
     place: Place,
     execute: Executor,
     report: Reporter = lambda _report: None,
+    *,
+    only_failed: bool = False,
 ) -> Swept:
     """Carry out an experiment and all that is asked about its runs.
 
     What is done is passed over: repeated, it goes on where it was, and in the end only reads. A
-    step that fails stops those that need it and no others.
+    step that fails stops those that need it and no others; that it failed is noted in the store
+    until it is done. A step that another sweep of the store is at is waited for, and not done
+    again.
 
     Parameters
     ----------
@@ -171,14 +176,19 @@ def sweep(
         What does the steps.
     report
         Hears of them.
+    only_failed
+        Do only what failed the last time, and what could not begin for it.
 
     Raises what would make a run fail, as far as it is found before any is trained.
     """
+    place = replace(place, waits=True)
     first = agenda(experiment, place.store)
-    failed = _done_by(execute, undone(first.plantings, place), place, report)
+    chosen = _failed_before if only_failed else _all
+    left = chosen(undone(first.plantings, place), place.store)
+    failed = _done_by(execute, left, place, report)
     whole = agenda(experiment, place.store)  # what follows from the planted networks is known now
     answers: dict[str, xarray.Dataset] = {}
-    rest = undone((*whole.runs, *whole.questions), place, answers)
+    rest = chosen(undone((*whole.runs, *whole.questions), place, answers), place.store)
     runs = [step for step in rest if isinstance(step, Planned)]
     if runs:
         rehearse(runs, place.data)
@@ -186,11 +196,73 @@ def sweep(
     return gather(whole, place, failed, answers)
 
 
+def _all(steps: Sequence[Step], _store: Store) -> Sequence[Step]:
+    """Steps as they are."""
+    return steps
+
+
+def _failed_before(steps: Sequence[Step], store: Store) -> Sequence[Step]:
+    """Of steps that are not done, those that failed the last time, and those that need these."""
+    names: set[str] = set()
+    for step in steps:
+        waits = step.parent is not None and step.parent[0] in names
+        if waits or failure(step, store) is not None:
+            names.add(step.name)
+    return [step for step in steps if step.name in names]
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a sweep is, by the names of its steps.
+
+    Parameters
+    ----------
+    done, running, waiting
+        What the store has, what a process is at, and what nobody is at.
+    failed
+        What failed the last time, and why; another try may be running.
+    """
+
+    done: tuple[str, ...]
+    running: tuple[str, ...]
+    failed: Mapping[str, str]
+    waiting: tuple[str, ...]
+
+
+def status(whole: Agenda, place: Place) -> Status:
+    """How far a sweep is, from its store alone, whoever carries it out.
+
+    A run that is being trained further than this sweep asks for is done.
+
+    Raises `LandscapeError` if what is noted of a failure cannot be read.
+    """
+    left = undone(whole.steps, place)
+    names = {step.name for step in left}
+    running = {step.name for step in left if is_running(step, place.store)}
+    reasons = {step.name: failure(step, place.store) for step in left}
+    failed = {name: why for name, why in reasons.items() if why is not None}
+    return Status(
+        done=tuple(step.name for step in whole.steps if step.name not in names),
+        running=tuple(step.name for step in left if step.name in running),
+        failed=failed,
+        waiting=tuple(s.name for s in left if s.name not in running and s.name not in failed),
+    )
+
+
 def _done_by(
     execute: Executor, steps: Sequence[Step], place: Place, report: Reporter
 ) -> dict[str, str]:
-    """What failed of some steps; nothing is started for none."""
-    return execute(steps, place, report) if steps else {}
+    """What failed of some steps, which is noted; nothing is started for none."""
+    named = {step.name: step for step in steps}
+
+    def note(told: Report) -> None:
+        if told.what == "failed":
+            keep_failure(named[told.run], place.store, told.text)
+        elif told.what == "done":
+            forget_failure(named[told.run], place.store)
+        report(told)
+
+    return execute(steps, place, note) if steps else {}
 
 
 def gather(

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -14,8 +15,10 @@ from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING
 
 from landscape.data_store.errors import LandscapeError
+from landscape.data_store.lock import RunIsHeld
 from landscape.data_store.store import Run, Store
 from landscape.experiment import Planned, Question
+from landscape.ledger import POLL_SECONDS, claiming
 from landscape.steps import Place, Report, Reporter, Step, carry_out, train_planned
 
 if TYPE_CHECKING:
@@ -36,8 +39,8 @@ def one_by_one(
     """
     failed: dict[str, str] = {}
     for run in planned:
-        if not _has_parent(run, place.store):
-            failed[run.name] = _orphaned(run)
+        if not has_parent(run, place.store):
+            failed[run.name] = orphaned(run)
             continue
         try:
             train_planned(run, place, listener(run))
@@ -56,11 +59,11 @@ def in_turn(steps: Sequence[Step], place: Place, report: Reporter) -> dict[str, 
     threads = place.threads or 1
     failed: dict[str, str] = {}
     for step in steps:
-        if not _has_parent(step, place.store):
-            failed[step.name] = _orphaned(step)
+        if not has_parent(step, place.store):
+            failed[step.name] = orphaned(step)
             continue
         with using_threads(threads):
-            last = _outcome(step, replace(place, threads=threads), report)
+            last = outcome(step, replace(place, threads=threads), report)
         if last.what == "failed":
             failed[step.name] = last.text
         report(last)
@@ -90,7 +93,7 @@ def side_by_side(
                 worker.begin(run)
             busy = {worker.line: worker for worker in workers if worker.run}
             if not busy:  # what is left needs what has failed
-                return failed | {run.name: _orphaned(run) for run in pending}
+                return failed | {run.name: orphaned(run) for run in pending}
             for line in wait(list(busy)):
                 worker = busy[line]  # type: ignore[index]
                 answer = worker.answer()
@@ -190,14 +193,18 @@ def _work(place: Place, line: Connection) -> None:
         torch.set_num_threads(place.threads or 1)
         while True:
             step: Step = line.recv()
-            line.send(_outcome(step, place, line.send))
+            line.send(outcome(step, place, line.send))
     except (KeyboardInterrupt, EOFError, BrokenPipeError):
         # the parent, or the system, wants this process gone: what is finished is stored
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def _outcome(step: Step, place: Place, report: Reporter) -> Report:
-    """Do a step; the last report about it."""
+def outcome(step: Step, place: Place, report: Reporter) -> Report:
+    """Do a step; `report` hears of its levels and warnings, the last report is returned.
+
+    Errors are reports too, but for `EOFError` and `BrokenPipeError` of a `report` that nobody
+    hears any more.
+    """
     from landscape.training.imp import Finished
 
     def listen(event: object) -> None:
@@ -213,7 +220,10 @@ def _outcome(step: Step, place: Place, report: Reporter) -> Report:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = warn
-            carry_out(step, place, listen)
+            if place.waits:
+                _patiently(step, place, listen, warn)
+            else:
+                carry_out(step, place, listen)
     except LandscapeError as error:
         return Report(step.name, "failed", str(error))
     except MemoryError:
@@ -223,6 +233,26 @@ def _outcome(step: Step, place: Place, report: Reporter) -> Report:
     except Exception as error:  # of this step alone: the others go on
         return Report(step.name, "failed", f"{type(error).__name__}: {error}")
     return Report(step.name, "done")
+
+
+def _patiently(step: Step, place: Place, listener: Listener, warn: Callable[[str], None]) -> None:
+    """Do a step once no other process is at it; `warn` is told that it waits."""
+    if isinstance(step, Question):
+        with claiming(step, place.store, warn):
+            carry_out(step, place, listener)
+        return
+    said = False
+    while True:
+        try:
+            carry_out(step, place, listener)
+        except RunIsHeld as error:
+            if not said:
+                who = str(error).partition(";")[0]
+                warn(f"{who}; waiting for it")
+            said = True
+            time.sleep(POLL_SECONDS)
+        else:
+            return
 
 
 def _interrupt(*_: object) -> None:
@@ -246,11 +276,11 @@ def _ready(pending: Sequence[Step], store: Store) -> Iterator[Step]:
     """
     waiting = {run.name for run in pending}
     for run in tuple(pending):
-        if run.parent is None or (run.parent[0] not in waiting and _has_parent(run, store)):
+        if run.parent is None or (run.parent[0] not in waiting and has_parent(run, store)):
             yield run
 
 
-def _has_parent(run: Step, store: Store) -> bool:
+def has_parent(run: Step, store: Store) -> bool:
     """True if the level that a step needs is finished."""
     if run.parent is None:
         return True
@@ -258,7 +288,7 @@ def _has_parent(run: Step, store: Store) -> bool:
     return level in Run(store.root, name, store.size_limit).levels
 
 
-def _orphaned(run: Step) -> str:
+def orphaned(run: Step) -> str:
     """Why a step that could not begin did not."""
     assert run.parent is not None
     need = "which it asks about" if isinstance(run, Question) else "where it begins"

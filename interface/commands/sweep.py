@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from landscape.commands.train import naming, read_stated
-from landscape.data_store.errors import LandscapeError
+from landscape.data_store.errors import LandscapeError, UsageError
 from landscape.data_store.settings import to_json
 from landscape.data_store.store import open_store
 from landscape.options import common_options, existing_store, print_json
@@ -37,6 +37,13 @@ _OF_LEVEL = ("density", "test_loss", "test_error")
     type=click.IntRange(min=1),
     help="Steps done side by side, each in a process of one thread. [default: 1, or the file's]",
 )
+@click.option(
+    "--scheduler",
+    metavar="tcp://HOST:PORT",
+    help="Have the steps done by the workers of this Dask cluster, which reach the store.",
+)
+@click.option("--retry-failed", is_flag=True, help="Do only what failed the last time.")
+@click.option("--status", is_flag=True, help="Say how far the sweep is, and do nothing.")
 @click.option("--dry-run", is_flag=True, help="Check everything, print the runs, do nothing.")
 @click.option(
     "--threads",
@@ -48,6 +55,9 @@ def command(
     file: Path,
     quick: bool,
     jobs: int | None,
+    scheduler: str | None,
+    retry_failed: bool,
+    status: bool,
     dry_run: bool,
     threads: int | None,
     store_path: Path,
@@ -68,14 +78,19 @@ def command(
 
     Runs are called NAME-s0-PLANT and what the grid takes. What is done is passed over: the same
     command goes on after an interruption, tries again what failed, and in the end only reads. One
-    step that fails does not stop the others.
+    step that fails does not stop the others. Two sweeps of one store do each step once.
     """
     from landscape.data_store import layout
     from landscape.steps import Place
-    from landscape.sweeper import agenda, executor, sweep
+    from landscape.sweeper import agenda, sweep
 
+    if jobs and scheduler:
+        raise UsageError(
+            f"--jobs {jobs} is of this machine, and the cluster at {scheduler} has workers of its "
+            "own; give one of the two"
+        )
     found = read_stated(file, quick)
-    experiment, jobs = found.experiment, jobs or found.jobs or 1
+    experiment, execute = found.experiment, _executor(jobs or found.jobs or 1, scheduler)
     is_there = layout.manifest(store_path).exists()
     store = existing_store(store_path, max_size) if is_there else None
     with naming(file):
@@ -83,11 +98,15 @@ def command(
         if dry_run:
             _rehearse(whole, store, data, device, as_json)
             return
+        if status:
+            _print_status(whole, Place(existing_store(store_path, max_size), data, device), as_json)
+            return
     place = Place(open_store(store_path, size_limit=max_size), data, device, threads)
     with progress(quiet) as display, naming(file):
         bar = display.add_task(file.stem, total=None)
-        counted = _counted(executor(jobs), display, bar)
-        swept = sweep(experiment, place, counted, _reporter(display, bar, quiet))
+        counted = _counted(execute, display, bar)
+        reporter = _reporter(display, bar, quiet)
+        swept = sweep(experiment, place, counted, reporter, only_failed=retry_failed)
     if as_json:
         print_json(_record(experiment, swept))
     else:
@@ -95,6 +114,35 @@ def command(
         _print_next(experiment, file, store_path)
     if swept.failed:
         raise LandscapeError(_failure(swept))
+
+
+def _print_status(whole: Agenda, place: Place, as_json: bool) -> None:
+    """How far a sweep is: how many steps, and which are running or failed."""
+    from landscape.sweeper import status
+
+    found = status(whole, place)
+    if as_json:
+        print_json(vars(found))
+        return
+    counts = (f"{len(names)} {word}" for word, names in vars(found).items())
+    click.echo(f"{len(whole.steps)} steps: {', '.join(counts)}")
+    rows: list[tuple[str, str, str | None]]
+    rows = [(name, "running", None) for name in found.running if name not in found.failed]
+    again = dict.fromkeys(found.running, "failed, running again")
+    rows += [(name, again.get(name, "failed"), why) for name, why in found.failed.items()]
+    if rows:
+        print_table(("step", "", "why"), rows)
+
+
+def _executor(jobs: int, scheduler: str | None) -> Executor:
+    """What does the steps: this machine or a cluster."""
+    from landscape.sweeper import executor
+
+    if scheduler is None:
+        return executor(jobs)
+    from landscape.cluster import on_cluster
+
+    return on_cluster(scheduler)
 
 
 def _counted(execute: Executor, display: Progress, bar: TaskID) -> Executor:
