@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-from itertools import cycle
 from typing import Any
 
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure as Canvas
-from matplotlib.lines import Line2D
 
 from landscape.data_store.errors import unknown
 from landscape.data_store.schemas.barrier import BARRIER
-from landscape.figures.axes import known
+from landscape.figures.levels import NAMED, explain_levels, level_looks
 from landscape.figures.panels import panels
 from landscape.figures.registry import FIGURES, Figure
 from landscape.figures.style import (
     COLUMN,
-    LINES,
     MEASURES,
     PAGE,
     axis_label,
-    colours,
-    legend_above,
-    level_bar,
-    level_scale,
     paper_figure,
-    run_looks,
     say_if_empty,
     scale,
 )
-
-NAMED = 4
 
 
 def plot_barrier_curves(
@@ -75,13 +64,13 @@ def plot_barrier_curves(
             axes = canvas.add_subplot()
             return plot_barrier_curves(ds, ax=axes, split=split, measure=measure, legend=legend)
     here = ds.sel(split=split)
-    for pair, look in enumerate(_looks(ds)):
+    for pair, look in enumerate(level_looks(ds, "pair")):
         _plot_pair(ax, here.isel(pair=pair), measure, look, band=ds.sizes["pair"] <= NAMED)
     say_if_empty(ax)
     ax.set_xlabel(axis_label(BARRIER.coordinates["alpha"]))
     ax.set_ylabel(axis_label(BARRIER.variables[measure]))
     if legend:
-        _explain(ds, [ax], ax)
+        explain_levels(ds, "pair", BARRIER, [ax], ax)
     return ax
 
 
@@ -105,43 +94,6 @@ def _plot_pair(
         )
 
 
-def _levels(ds: xr.Dataset) -> ScalarMappable | None:
-    """Colours by level, or None where names say more: few pairs, or levels that repeat."""
-    levels = ds["level_b"]
-    if levels.size <= NAMED or not known(levels):
-        return None
-    if len(set(zip(ds["run"].values.tolist(), levels.values.tolist(), strict=True))) < levels.size:
-        return None
-    return level_scale(float(levels.min()), float(levels.max()))
-
-
-def _looks(ds: xr.Dataset) -> list[dict[str, Any]]:
-    """Colour and line style of each pair."""
-    levels = _levels(ds)
-    if levels is None:
-        looks = zip(colours(ds.sizes["pair"]), cycle(LINES), strict=False)
-        return [{"color": colour, "linestyle": line} for colour, line in looks]
-    lines = {run: line for run, _, line in run_looks(ds)}
-    return [
-        {"color": levels.to_rgba(level), "linestyle": lines[run]}
-        for level, run in zip(ds["level_b"].values, ds["run"].values.tolist(), strict=True)
-    ]
-
-
-def _explain(ds: xr.Dataset, axes: list[Axes], over: Axes | Canvas) -> None:
-    """The legend `over` the axes, or the colour bar beside them and the runs over them."""
-    levels = _levels(ds)
-    if levels is None:
-        looks = zip(ds["pair"].values.tolist(), _looks(ds), strict=True)
-        legend_above(over, [Line2D([], [], label=pair, **look) for pair, look in looks])
-        return
-    level_bar(axes, levels, axis_label(BARRIER.coordinates["level_b"]))
-    runs = run_looks(ds)
-    if len(runs) > 1:
-        handles = [Line2D([], [], color="0.35", linestyle=line, label=run) for run, _, line in runs]
-        legend_above(over, handles)
-
-
 def draw(ds: xr.Dataset, *, width: float | None = None) -> Canvas:
     """Loss on the line, one panel per split, as wide as a page where there are several.
 
@@ -155,7 +107,7 @@ def draw(ds: xr.Dataset, *, width: float | None = None) -> Canvas:
             plot_barrier_curves(ds, ax=ax, split=split, legend=False)
             ax.set_title(split)
             ax.label_outer()
-        _explain(ds, axes, canvas)
+        explain_levels(ds, "pair", BARRIER, axes, canvas)
     return canvas
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,14 @@ from landscape.data_store.errors import LandscapeError, unknown
 from landscape.data_store.schemas.tickets import RESCALINGS, TICKET_KINDS, TICKETS
 from landscape.figures.axes import density_axis
 from landscape.figures.pruners import lines, looks, reduced, replicates, steps, tasks
+from landscape.figures.registry import FIGURES, Figure
 from landscape.figures.style import PAGE, abreast, legend_above, paper_figure, say_if_empty
 
 Numbers = NDArray[np.float64]
 Looks = Mapping[str, Mapping[str, Any]]
 
 PANEL = 1.25
+ONCE, IN_TURN = ("singleshot",), ("multishot", "exponential")
 _TITLES = {"none": "", "planted": " (÷ planted scale)", "least-squares": " (least squares)"}
 _GREY: dict[str, Any] = {"color": "0.35", "linewidth": 0.9}
 _MARKS: dict[str, dict[str, Any]] = {
@@ -273,3 +276,50 @@ def _plot_references(ax: Axes, one: xr.Dataset, measure: str) -> set[str]:
             ax.axhline(_shown(value, measure), zorder=1.5, **_MARKS[name])
             drawn.add(name)
     return drawn
+
+
+def draw(
+    ds: xr.Dataset,
+    *,
+    schedules: Sequence[str],
+    width: float | None = None,
+    spread: str = "range",
+) -> Canvas:
+    """Strong tickets over weak ones, a column per task, a line per criterion.
+
+    Parameters
+    ----------
+    ds
+        A tickets dataset. Where it has coordinates ``criterion``, ``target`` and ``densities``
+        over ``checkpoint``, as a sweep gives it, they make the lines and the columns and choose the
+        tickets.
+    schedules
+        The tickets found by these ``densities`` are drawn.
+    width
+        Inches; as many as its columns need, a page at most, unless given.
+    spread
+        ``range``, from the least to the greatest, or ``std``, one standard deviation.
+
+    Raises `LandscapeError` if it has none of these.
+    """
+    return panels(of_schedule(ds, schedules), width=width, spread=spread)
+
+
+def _figure(name: str, schedules: Sequence[str]) -> Figure:
+    """The figure of the tickets of some schedules."""
+    return Figure(
+        name,
+        FIGURES[name].summary,
+        TICKETS,
+        partial(draw, schedules=schedules),
+        caption="Strong tickets are taken before any training, weak ones after it; their accuracy, "
+        "or mean squared error, stands against the weights remaining. Lines are means over "
+        "replicates. Dashed is the planted ticket, dotted the best constant answer, the wide "
+        "vertical line the planted density; open markers are outputs that could not be rescaled.",
+        shows=("loss", "error"),
+        spread="range",
+    )
+
+
+SINGLESHOT = _figure("planted-singleshot", ONCE)
+MULTISHOT = _figure("planted-multishot", IN_TURN)

@@ -160,12 +160,12 @@ FIGURES: Table[Figure] = Table(
             "Saleem et al. 2024",
         ),
         "planted-singleshot": Entry(
-            "landscape.figures.planted_singleshot:FIGURE",
+            "landscape.figures.planted:SINGLESHOT",
             "strong and weak tickets of every pruner that prunes once, beside the planted ticket",
             "Fischer & Burkholz 2022, figure 3",
         ),
         "planted-multishot": Entry(
-            "landscape.figures.planted_multishot:FIGURE",
+            "landscape.figures.planted:MULTISHOT",
             "the same of pruners that prune and train in turn",
             "Fischer & Burkholz 2022, figure 4",
         ),

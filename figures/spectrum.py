@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 import math
-from itertools import cycle
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure as Canvas
-from matplotlib.lines import Line2D
 
 from landscape.data_store.schemas.curvature import CURVATURE
-from landscape.figures.axes import known
+from landscape.figures.levels import explain_levels, level_looks
 from landscape.figures.registry import FIGURES, Figure
 from landscape.figures.style import (
     COLUMN,
-    LINES,
     axis_label,
-    colours,
-    legend_above,
-    level_bar,
-    level_scale,
     paper_figure,
-    run_looks,
     say_if_empty,
 )
 
-NAMED = 4
 DECADES = 4  # labels on each side of 0
 SHOWN_BELOW = 0.1  # of the lowest mark
 
@@ -58,14 +48,14 @@ def plot_spectrum(ds: xr.Dataset, *, ax: Axes | None = None, legend: bool = True
         with paper_figure() as canvas:
             return plot_spectrum(ds, ax=canvas.add_subplot(), legend=legend)
     marked = []
-    for place, look in enumerate(_looks(ds)):
+    for place, look in enumerate(level_looks(ds, "checkpoint")):
         marked.append(_plot_one(ax, ds.isel(checkpoint=place), look))
     say_if_empty(ax)
     _scale(ax, ds, np.concatenate(marked) if marked else np.zeros(0))
     ax.set_xlabel(axis_label(CURVATURE.variables["grid_eigenvalue"]))
     ax.set_ylabel(axis_label(CURVATURE.variables["spectral_density"]).replace(" (", "\n(", 1))
     if legend:
-        _explain(ds, ax)
+        explain_levels(ds, "checkpoint", CURVATURE, [ax], ax)
     return ax
 
 
@@ -106,43 +96,6 @@ def _ticks(linear: float, lower: float, upper: float) -> Any:
     sides = 10.0 ** np.arange(last, first - 1, -stride)
     ticks = np.concatenate([-sides, [0.0], sides[::-1]])
     return ticks[(ticks >= lower) & (ticks <= upper)]
-
-
-def _levels(ds: xr.Dataset) -> ScalarMappable | None:
-    """Colours by level, or None where names say more: few checkpoints, or levels that repeat."""
-    levels = ds["level"]
-    if levels.size <= NAMED or not known(levels):
-        return None
-    if len(set(zip(ds["run"].values.tolist(), levels.values.tolist(), strict=True))) < levels.size:
-        return None
-    return level_scale(float(levels.min()), float(levels.max()))
-
-
-def _looks(ds: xr.Dataset) -> list[dict[str, Any]]:
-    """Colour and line style of each checkpoint."""
-    levels = _levels(ds)
-    if levels is None:
-        looks = zip(colours(ds.sizes["checkpoint"]), cycle(LINES), strict=False)
-        return [{"color": colour, "linestyle": line} for colour, line in looks]
-    lines = {run: line for run, _, line in run_looks(ds)}
-    return [
-        {"color": levels.to_rgba(level), "linestyle": lines[run]}
-        for level, run in zip(ds["level"].values, ds["run"].values.tolist(), strict=True)
-    ]
-
-
-def _explain(ds: xr.Dataset, ax: Axes) -> None:
-    """The legend over the axes, or the colour bar beside them and the runs over them."""
-    levels = _levels(ds)
-    if levels is None:
-        looks = zip(ds["checkpoint"].values.tolist(), _looks(ds), strict=True)
-        legend_above(ax, [Line2D([], [], label=name, **look) for name, look in looks])
-        return
-    level_bar([ax], levels, axis_label(CURVATURE.coordinates["level"]))
-    runs = run_looks(ds)
-    if len(runs) > 1:
-        handles = [Line2D([], [], color="0.35", linestyle=line, label=run) for run, _, line in runs]
-        legend_above(ax, handles)
 
 
 def draw(ds: xr.Dataset, *, width: float = COLUMN) -> Canvas:

@@ -6,13 +6,11 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from landscape.data_store.errors import unknown
 from landscape.data_store.schemas.training import TRAINING
-from landscape.figures.panels import panel_title, panels, titled_legend
 from landscape.figures.registry import FIGURES, Figure
-from landscape.figures.style import COLUMN, PAGE, paper_figure
-from landscape.figures.transfers import legend_handles, line_looks, plot_panel, transfer_panels
+from landscape.figures.transfers import draw_all, plot_one
 
+VARY = "source_optimizer"
 TITLE = "tickets found with"
 
 
@@ -40,32 +38,12 @@ def plot_transfer_optimisers(
     Raises `LandscapeError` if `ds` has no such tickets, `UsageError` for another optimiser or
     spread.
     """
-    found = transfer_panels(ds, "source_optimizer")
-    by_title = {panel.title: panel for panel in found}
-    title = found[0].title if optimizer is None else optimizer
-    if title not in by_title:
-        raise unknown("optimiser", title, by_title)
-    if ax is None:
-        with paper_figure() as canvas:
-            return plot_transfer_optimisers(
-                ds, ax=canvas.add_subplot(), optimizer=title, spread=spread
-            )
-    looks = line_looks([by_title[title]])
-    plot_panel(ax, by_title[title], looks, spread)
-    titled_legend(ax, legend_handles(looks), TITLE)
-    return ax
+    return plot_one(ds, VARY, ax, named=optimizer, noun="optimiser", heading=TITLE, spread=spread)
 
 
 def draw(ds: xr.Dataset, *, width: float | None = None, spread: str = "std") -> Canvas:
     """A panel for each optimiser trained with, a page wide if there are several."""
-    found = transfer_panels(ds, "source_optimizer")
-    looks = line_looks(found)
-    with paper_figure(width or (PAGE if len(found) > 1 else COLUMN)) as canvas:
-        for ax, panel in zip(panels(canvas, len(found), sharey=False), found, strict=True):
-            plot_panel(ax, panel, looks, spread)
-            panel_title(ax, f"trained with {panel.title}")
-        titled_legend(canvas, legend_handles(looks), TITLE)
-    return canvas
+    return draw_all(ds, VARY, words="trained with", heading=TITLE, width=width, spread=spread)
 
 
 FIGURE = Figure(

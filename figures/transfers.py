@@ -10,16 +10,25 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
 
-from landscape.data_store.errors import LandscapeError
+from landscape.data_store.errors import LandscapeError, unknown
 from landscape.data_store.schemas.training import TRAINING
 from landscape.figures.axes import density_axis
 from landscape.figures.bands import band
-from landscape.figures.panels import is_leftmost
+from landscape.figures.panels import is_leftmost, panel_title, panels, titled_legend
 from landscape.figures.replicates import Replicates, replicates
-from landscape.figures.style import LINES, MARKERS, OKABE_ITO, say_if_empty
+from landscape.figures.style import (
+    COLUMN,
+    LINES,
+    MARKERS,
+    OKABE_ITO,
+    PAGE,
+    paper_figure,
+    say_if_empty,
+)
 
 RANDOM = "random tickets"
 SHOWN = 0.75  # share of the points that the axis covers beside an inset
@@ -155,9 +164,9 @@ def _name(text: str) -> str:
     return _NAMES.get(text, text)
 
 
-def line_looks(panels: Sequence[Panel]) -> dict[str, dict[str, Any]]:
+def line_looks(drawn: Sequence[Panel]) -> dict[str, dict[str, Any]]:
     """Colour, marker and line style of every name, the same in all panels; random is grey."""
-    names = dict.fromkeys(name for panel in panels for name, _ in panel.lines)
+    names = dict.fromkeys(name for panel in drawn for name, _ in panel.lines)
     found = [name for name in names if name != RANDOM]
     styles = zip(cycle(OKABE_ITO[:6]), cycle(MARKERS), cycle(LINES), strict=False)
     looks = {
@@ -167,6 +176,59 @@ def line_looks(panels: Sequence[Panel]) -> dict[str, dict[str, Any]]:
     if RANDOM in names:
         looks[RANDOM] = {"color": "0.5", "marker": "x", "linestyle": (0, (2, 1.5))}
     return looks
+
+
+def plot_one(
+    ds: xr.Dataset,
+    vary: str,
+    ax: Axes | None,
+    *,
+    named: str | None,
+    noun: str,
+    heading: str,
+    spread: str,
+) -> Axes:
+    """One panel of `transfer_panels` with its legend, on new axes if `ax` is None.
+
+    Parameters
+    ----------
+    named
+        Its title, the first if None; another than there is raises `UsageError`, which calls it a
+        `noun`.
+    heading
+        Over the legend.
+    """
+    found = {panel.title: panel for panel in transfer_panels(ds, vary)}
+    title = next(iter(found)) if named is None else named
+    if title not in found:
+        raise unknown(noun, title, found)
+    if ax is None:
+        with paper_figure() as canvas:
+            return plot_one(
+                ds, vary, canvas.add_subplot(), named=title, noun=noun, heading=heading,
+                spread=spread,
+            )  # fmt: skip
+    looks = line_looks([found[title]])
+    plot_panel(ax, found[title], looks, spread)
+    titled_legend(ax, legend_handles(looks), heading)
+    return ax
+
+
+def draw_all(
+    ds: xr.Dataset, vary: str, *, words: str, heading: str, width: float | None, spread: str
+) -> Canvas:
+    """All panels of `transfer_panels` under one legend, a page wide if there are several.
+
+    `words` stand before the title of each, `heading` over the legend.
+    """
+    found = transfer_panels(ds, vary)
+    looks = line_looks(found)
+    with paper_figure(width or (PAGE if len(found) > 1 else COLUMN)) as canvas:
+        for ax, panel in zip(panels(canvas, len(found), sharey=False), found, strict=True):
+            plot_panel(ax, panel, looks, spread)
+            panel_title(ax, f"{words} {panel.title}")
+        titled_legend(canvas, legend_handles(looks), heading)
+    return canvas
 
 
 def plot_panel(ax: Axes, panel: Panel, looks: dict[str, dict[str, Any]], spread: str) -> None:

@@ -54,3 +54,26 @@ def seeking(tasks: str | Sequence[str], criteria: Sequence[str], replicates: int
 def labelled(ds: xr.Dataset, **labels: Any) -> xr.Dataset:
     """A dataset with further coordinates over its checkpoints."""
     return ds.assign_coords({name: ("checkpoint", values) for name, values in labels.items()})
+
+
+PRUNERS = ["random", "synflow"]
+
+
+def on_schedules(schedules):
+    """Tickets of two tasks and two pruners, found on these schedules in turn."""
+    ds = seeking(["circle", "helix"], PRUNERS)
+    return labelled(ds, densities=np.resize(schedules, ds.sizes["checkpoint"]))
+
+
+def require_alone(figure, schedule, other):
+    """Of tickets of two schedules a figure draws those of one."""
+    ds = on_schedules([schedule, schedule, other])
+    own = ds.isel(checkpoint=ds["densities"].values == schedule)
+    axes = figure.draw(ds).axes
+    assert len(axes) == 4
+    for name, line in zip(PRUNERS, axes[2].lines[::2], strict=False):
+        rows = (own["criterion"].values == name) & (own["target"].values == "circle")
+        error = own["error"].sel(ticket="weak", split="test", rescale="none").values[rows]
+        want = [error[own["density"].values[rows] == d].mean() for d in LADDER]
+        np.testing.assert_allclose(line.get_xdata(), 100 * np.array(LADDER))
+        np.testing.assert_allclose(line.get_ydata(), 100 * (1 - np.array(want)))
