@@ -38,7 +38,9 @@ class BarrierSettings:
     """How a line is sampled; the fields are options of ``landscape barrier``."""
 
     points: int = option(25, "evaluated positions on each line, both ends included", min=3)
-    splits: tuple[str, ...] = option(("train", "test"), "splits of the data to evaluate on")
+    splits: tuple[str, ...] = option(
+        ("train", "test"), "splits of the data to evaluate on", each_once="train,test"
+    )
     refine: bool = option(False, "add points around each maximum until it stops moving")
     tolerance: float = option(
         1e-3, "with --refine: what counts as moving, in nats per example or as a fraction", above=0
@@ -76,10 +78,6 @@ class BarrierSettings:
 
     def __post_init__(self) -> None:
         check(self)
-        if not self.splits or len(set(self.splits)) < len(self.splits):
-            raise UsageError(
-                f"splits is {self.splits}; name one or more, each once, as in train,test"
-            )
         if self.refine and self.tol is not None:
             raise UsageError(
                 f"refine adds positions and tol ({self.tol:g}) leaves some out; give one of them, "

@@ -21,7 +21,6 @@ from landscape.analysis.paths import bezier as curve
 from landscape.analysis.paths import grid
 from landscape.analysis.registry import Analysis
 from landscape.analysis.work import AtOnce, Work
-from landscape.data_store.errors import UsageError
 from landscape.data_store.params import Array
 from landscape.data_store.records import Checkpoint
 from landscape.data_store.schemas.barrier import DEFINITIONS
@@ -37,7 +36,9 @@ class BezierSettings:
     """How a curve is trained and sampled; the fields are options of ``landscape bezier``."""
 
     points: int = option(25, "evaluated positions on each path, both ends included", min=3)
-    splits: tuple[str, ...] = option(("train", "test"), "splits of the data to evaluate on")
+    splits: tuple[str, ...] = option(
+        ("train", "test"), "splits of the data to evaluate on", each_once="train,test"
+    )
     bn: str = option(
         "interpolate",
         "normalisation statistics between the ends, in training and evaluation; recompute is "
@@ -56,10 +57,6 @@ class BezierSettings:
 
     def __post_init__(self) -> None:
         check(self)
-        if not self.splits or len(set(self.splits)) < len(self.splits):
-            raise UsageError(
-                f"splits is {self.splits}; name one or more, each once, as in train,test"
-            )
 
 
 def bezier(

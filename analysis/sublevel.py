@@ -52,7 +52,9 @@ class SublevelSettings:
         "deviation", "definition of the barrier that epsilon bounds", choices=DEFINITIONS
     )
     points: int = option(25, "evaluated positions on each path, both ends included", min=3)
-    splits: tuple[str, ...] = option(("train", "test"), "splits of the data to evaluate on")
+    splits: tuple[str, ...] = option(
+        ("train", "test"), "splits of the data to evaluate on", each_once="train,test"
+    )
     examples: int | None = option(None, "random examples of each split; all unless given", min=2)
     seed: int = option(0, "seed of that choice", min=0)
     bn: str = option(
@@ -63,10 +65,6 @@ class SublevelSettings:
 
     def __post_init__(self) -> None:
         check(self)
-        if not self.splits or len(set(self.splits)) < len(self.splits):
-            raise UsageError(
-                f"splits is {self.splits}; name one or more, each once, as in train,test"
-            )
         needs_cutoff = self.reference in ("absolute", "accuracy")
         if needs_cutoff != (self.cutoff is not None):
             raise UsageError(

@@ -77,7 +77,9 @@ class SurfaceSettings:
     cutoff: float | None = option(
         None, "height of the sublevel set, instead of that checkpoint's and epsilon", min=0
     )
-    splits: tuple[str, ...] = option(("train", "test"), "splits of the data to evaluate on")
+    splits: tuple[str, ...] = option(
+        ("train", "test"), "splits of the data to evaluate on", each_once="train,test"
+    )
     examples: int | None = option(
         None, "at most so many examples of each split, drawn at random; all unless given", min=1
     )
@@ -90,10 +92,6 @@ class SurfaceSettings:
 
     def __post_init__(self) -> None:
         check(self)
-        if not self.splits or len(set(self.splits)) < len(self.splits):
-            raise UsageError(
-                f"splits is {self.splits}; name one or more, each once, as in train,test"
-            )
         if len(self.points) not in (1, 2):
             raise UsageError(f"points is {self.points}; give one number, or one for each axis")
         ends = zip(self.range[::2], self.range[1::2], strict=False)

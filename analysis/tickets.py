@@ -38,7 +38,9 @@ class _Network(Landscape, Rescalable, Protocol):
 class TicketsSettings:
     """On what tickets are judged; the fields are options of ``landscape tickets``."""
 
-    splits: tuple[str, ...] = option(("train", "test"), "splits of the data to evaluate on")
+    splits: tuple[str, ...] = option(
+        ("train", "test"), "splits of the data to evaluate on", each_once="train,test"
+    )
     bn: str = option(
         "interpolate",
         "normalisation statistics: the checkpoint's own (interpolate, first), or recomputed",
@@ -47,10 +49,6 @@ class TicketsSettings:
 
     def __post_init__(self) -> None:
         check(self)
-        if not self.splits or len(set(self.splits)) < len(self.splits):
-            raise UsageError(
-                f"splits is {self.splits}; name one or more, each once, as in train,test"
-            )
 
 
 def tickets(

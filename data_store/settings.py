@@ -35,6 +35,7 @@ def option(default: Any, text: str, **rules: Any) -> Any:
         One line of help.
     rules
         ``choices``, ``min``, ``max``, ``above`` (exclusive minimum): checked by `check`.
+        ``each_once`` is an example of a list that has one entry or more and none twice.
         ``listed`` names the table whose names are the choices, ``words`` are given for numbers
         that are not known yet, and ``also`` are other names of the option. ``since`` and
         ``groups`` as `question` has them.
@@ -58,6 +59,9 @@ def check(settings: Settings) -> None:
         for one in value if isinstance(value, tuple) else (value,):
             if one is not None:
                 _check(name, one, setting.metadata)
+        example = setting.metadata.get("each_once")
+        if example and (not value or len(set(value)) < len(value)):
+            raise UsageError(f"{name} is {value}; name one or more, each once, as in {example}")
 
 
 def _plain(value: Any, hint: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -71,7 +71,8 @@ def truth(run: Run, level: Level, part: str) -> Checkpoint:
     scale = scales(planted)
     theta = ticket.points["final"].theta
     if part == "target":
-        theta = _divided(planted, ticket.mask.spec, theta, scale)
+        with reading(planted) as record:
+            theta = divided(ticket.mask.spec, theta, record["outputs"], np.array(scale))
         scale = [1.0] * len(scale)
     kept = np.where(level.mask.covered, ticket.mask.kept, True)
     return Checkpoint(
@@ -87,15 +88,33 @@ def truth(run: Run, level: Level, part: str) -> Checkpoint:
     )
 
 
-def _divided(planted: Run, spec: ParamSpec, theta: Array, scale: list[float]) -> Array:
-    """Weights with the rows of the output layer divided by a number each."""
-    divided = theta.copy()
+def divided(spec: ParamSpec, theta: Array, outputs: Sequence[str], scale: Array) -> Array:
+    """Weights with each row of the output layer's tensors divided by a number of its own."""
+    found = theta.copy()
+    for name in outputs:
+        rows = theta[spec.slices[name]].reshape(len(scale), -1)
+        found[spec.slices[name]] = (rows / scale[:, None]).reshape(-1)
+    return found
+
+
+def planted_density(run: Run, prune_biases: bool, exclude: Sequence[str] = ()) -> float:
+    """The density at which as many parameters are kept as the planted ticket has.
+
+    Of the tensors that are pruned: weights, with `prune_biases` biases too, without those excluded
+    by kind or name. Raises `UsageError` if nothing is planted in what the run began with.
+    """
+    planted = planted_run(run)
+    mask = planted.level(0).mask
     with reading(planted) as record:
-        for name in record["outputs"]:
-            place = spec.slices[name]
-            rows = theta[place].reshape(len(scale), -1)
-            divided[place] = (rows / np.array(scale)[:, None]).reshape(-1)
-    return divided
+        names = [
+            name
+            for name in mask.prunable
+            if (prune_biases or not name.endswith("bias"))
+            and name not in exclude
+            and record["kinds"][name] not in exclude
+        ]
+    kept = sum(int(np.count_nonzero(mask.layer(name))) for name in names)
+    return kept / sum(len(mask.layer(name)) for name in names)
 
 
 def scales(planted: Run) -> list[float]:

@@ -15,6 +15,7 @@ from landscape.data_store.mask import Mask
 from landscape.data_store.records import Level, Point, RunConfig
 from landscape.data_store.settings import to_json
 from landscape.data_store.store import Run, Store
+from landscape.data_store.truth import planted_density
 from landscape.preparation import Plan, given, merged
 from landscape.trainer import Listener, carry_out
 from landscape.training.branching import (
@@ -29,6 +30,9 @@ from landscape.training.criteria import Candidate, Sight
 from landscape.training.imp import Origin
 from landscape.training.prune import chosen
 from landscape.training.registry import CRITERIA
+
+PLANTED = "planted"
+"""A density: that of the truth a run was planted with."""
 
 _OF_TRAINED = ("lr-rewind", "finetune", "continue")  # modes that go on from trained weights
 _OF_SCHEDULE = ("lr-rewind", "finetune")  # those whose rewind step is one of the schedule alone
@@ -250,10 +254,24 @@ def branch_config(store: Store, parent: str, settings: Mapping[str, Any]) -> Run
 
     Raises `UsageError` for an address or a setting that does not exist.
     """
-    from landscape.planning import numbered
-
     run = _parent(store, parent)[0]
     return derived(run.config, numbered(run, settings))
+
+
+def numbered(parent: Run, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a run that begins at another, with a density `PLANTED` as a number.
+
+    Raises `UsageError` if nothing is planted in what the parent began with.
+    """
+    if settings.get("density") != PLANTED:
+        return dict(settings)
+    config = derived(parent.config, stood_in(settings))
+    return {**settings, "density": planted_density(parent, config.prune_biases, config.exclude)}
+
+
+def stood_in(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with a number where the density is not known before the network is planted."""
+    return {**settings, "density": 1.0} if settings.get("density") == PLANTED else dict(settings)
 
 
 def derived(own: RunConfig, settings: Mapping[str, Any]) -> RunConfig:

@@ -8,7 +8,7 @@ import pickle
 import re
 import time
 from asyncio import CancelledError
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent import futures
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 from landscape.data_store import layout
 from landscape.data_store.errors import LandscapeError, UsageError
 from landscape.data_store.manifest import read_manifest
-from landscape.steps import Place, Report, Reporter, Step, digest
+from landscape.steps import Executor, Place, Report, Reporter, Step, digest
 from landscape.workers import has_parent, orphaned, outcome
 
 PATIENCE = 10
@@ -37,7 +37,6 @@ _ALONE = Lock()  # threads of torch, and warnings, belong to a whole process
 
 Client: TypeAlias = Any  # of Dask, which has no types and may not be installed
 Future: TypeAlias = Any
-Executor = Callable[[Sequence[Step], Place, Reporter], dict[str, str]]
 
 
 def on_cluster(address: str) -> Executor:
@@ -165,7 +164,9 @@ def _require_alike(client: Client, address: str) -> None:
 
 def _require_reach(client: Client, place: Place) -> None:
     """Raise `LandscapeError` unless every worker reaches the store, with a process for each job."""
-    for name, fault in client.run(unreachable, place.store.root, _identity(place)).items():
+    for name, fault in client.run(
+        unreachable, place.store.root, _identity(place.store.root)
+    ).items():
         if fault:
             raise LandscapeError(f"worker {name} {fault}")
     for name, threads in client.nthreads().items():
@@ -177,18 +178,16 @@ def _require_reach(client: Client, place: Place) -> None:
             )
 
 
-def _identity(place: Place) -> str:
-    """The id of a store."""
-    root = place.store.root
+def _identity(root: Path) -> str:
+    """The id of a store; raises `LandscapeError` if there is none."""
     path = layout.manifest(root)
     return str(read_manifest(path, layout.STORE_FORMAT, layout.STORE_VERSION, root=root)["id"])
 
 
 def unreachable(root: Path, identity: str) -> str:
     """Why the process that calls this cannot work in a store; empty if it can."""
-    path = layout.manifest(root)
     try:
-        found = read_manifest(path, layout.STORE_FORMAT, layout.STORE_VERSION, root=root)["id"]
+        found = _identity(root)
     except LandscapeError as error:
         return f"cannot reach the store {root}: {error}; share the folder under the same path"
     if found != identity:
@@ -204,7 +203,7 @@ class _Dispatch:
     def __init__(self, client: Client, place: Place, address: str, report: Reporter) -> None:
         self._client, self._place, self._address = client, place, address
         self._report = report
-        self._identity = _identity(place)
+        self._identity = _identity(place.store.root)
         self._news: SimpleQueue[Any] = SimpleQueue()
         self._steps: dict[str, Step] = {}
         self._futures: dict[str, Future] = {}

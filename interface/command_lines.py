@@ -45,7 +45,7 @@ def analysis_command(kind: str, about: Sequence[str], settings: Mapping[str, Any
     >>> analysis_command("barrier", ["imp@0", "imp@1"], {"points": 5})
     'landscape barrier imp@0 imp@1 --points 5'
     """
-    return shlex.join(["landscape", kind, *about, *_options(changed(kind, settings))])
+    return shlex.join(["landscape", kind, *about, *options(changed(kind, settings))])
 
 
 def questions(kind: str, addresses: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
@@ -81,19 +81,19 @@ def run_command(
     if "imported" in description:
         sources = [str(source["name"]) for source in description["imported"]["sources"]]
         named = {k: config[k] for k in ("task", "model") if config.get(k)}
-        return shlex.join(["landscape", "import", *sources, "--name", name, *_options(named)])
+        return shlex.join(["landscape", "import", *sources, "--name", name, *options(named)])
     if "planted" in description:
         planted = description["planted"]
         own = {f.name: planted.get(f.name) for f in fields(PlantSettings)}
         rest = {k: v for k, v in config.items() if k not in ("task", "model", "levels")}
         words = ["landscape", "plant", str(planted["target"]), "--name", name]
-        return shlex.join([*words, *_options({**own, **rest})])
+        return shlex.join([*words, *options({**own, **rest})])
     if "branch" in description:
         branch = description["branch"]
         own = {f.name: branch.get(f.name) for f in fields(BranchSettings)}
         words = ["landscape", "branch", str(branch["parent"]), "--name", name]
-        return shlex.join([*words, *_options({**own, **_of_branch(config, parent)})])
-    return shlex.join(["landscape", "train", "--name", name, *_options(config)])
+        return shlex.join([*words, *options({**own, **_of_branch(config, parent)})])
+    return shlex.join(["landscape", "train", "--name", name, *options(config)])
 
 
 def _of_branch(config: Mapping[str, Any], parent: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -107,8 +107,8 @@ def _of_branch(config: Mapping[str, Any], parent: Mapping[str, Any] | None) -> d
     }
 
 
-def _options(settings: Mapping[str, Any]) -> Iterator[str]:
-    """Settings as options; one that is None or empty needs none."""
+def options(settings: Mapping[str, Any]) -> Iterator[str]:
+    """Settings as options of a command; one that is None or empty needs none."""
     for name, value in settings.items():
         option = "--" + name.replace("_", "-")
         if value is None or value in ([], ()):

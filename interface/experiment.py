@@ -164,6 +164,11 @@ class Planned:
     parent: tuple[str, int] | None = None
     place: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def beginning(self) -> str | None:
+        """The level it begins at, as ``RUN@LEVEL``."""
+        return None if self.parent is None else f"{self.parent[0]}@{self.parent[1]}"
+
 
 @dataclass(frozen=True)
 class Question:

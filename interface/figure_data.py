@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from landscape.analysis.grouping import EACH
 from landscape.analysis.registry import ANALYSES
+from landscape.command_lines import options
 from landscape.data_store.catalog import Catalog
 from landscape.data_store.conditions import Condition
 from landscape.data_store.errors import LandscapeError, UsageError
@@ -156,14 +157,7 @@ def making(
     kind = figure.schema.kind
     if kind in READERS:
         return f"landscape train --name {shlex.join(ask)}"
-    words = ["landscape", kind, *ask]
-    for name, value in figure.settings.items():
-        option = name.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(f"--{option}" if value else f"--no-{option}")
-        else:
-            text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-            words += [f"--{option}", text]
+    words = ["landscape", kind, *ask, *options(figure.settings)]
     words += ["--data", str(data)] if data else []
     words += ["--store", str(root)] if root else []
     return shlex.join(words)

@@ -110,4 +110,4 @@ def failure(step: Step, store: Store) -> str | None:
         record = read_manifest(path, layout.FAILURE_FORMAT, layout.FAILURE_VERSION, root=store.root)
     except DamagedFile as error:
         return f"of why it failed is only known that {error}"
-    return str(record["why"])
+    return str(record.get("why", f"{path} does not say why"))

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from landscape.branch_settings import BranchSettings
-from landscape.brancher import derived
+from landscape.brancher import PLANTED, derived, numbered, stood_in
 from landscape.data_store.address import check_run_name
 from landscape.data_store.errors import UsageError, unknown
 from landscape.data_store.records import RunConfig
@@ -19,12 +19,8 @@ from landscape.sources import is_factory
 from landscape.sweep_grid import PLANT, cells
 from landscape.training.registry import CRITERIA, TASKS
 
-PLANTED = "planted"
-"""A density: that of the truth a run was planted with."""
-
 _OF_MASK = tuple(setting.name for setting in fields(BranchSettings))
 _OF_PLANT = ("task", "model")  # runs that begin at a planted network have these of it
-_UNTIL_PLANTED = 1.0  # stands for a density that is not known before the network is planted
 _LONGEST = 64
 
 
@@ -231,28 +227,9 @@ def _begun_at(parent: Planned, store: Store | None) -> Callable[[Mapping[str, An
         if store is not None and exists(store, parent.name):
             run = Run(store.root, parent.name, store.size_limit)
             return _checked(derived(parent.config, numbered(run, settings)))
-        return _checked(derived(parent.config, _stood_in(settings)))
+        return _checked(derived(parent.config, stood_in(settings)))
 
     return settled
-
-
-def numbered(parent: Run, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a run that begins at another, with a density `PLANTED` as a number.
-
-    Raises `UsageError` if nothing is planted in what the parent began with.
-    """
-    if settings.get("density") != PLANTED:
-        return dict(settings)
-    from landscape.planter import planted_density
-
-    config = derived(parent.config, _stood_in(settings))
-    return {**settings, "density": planted_density(parent, config.prune_biases, config.exclude)}
-
-
-def _stood_in(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings with a number where the density is not known yet."""
-    unknown_yet = settings.get("density") == PLANTED
-    return {**settings, **({"density": _UNTIL_PLANTED} if unknown_yet else {})}
 
 
 def _nowhere_planted() -> UsageError:

@@ -21,7 +21,7 @@ from landscape.data_store.params import Array
 from landscape.data_store.records import TRACE_COLUMNS, Level, Point, RunConfig, Trace
 from landscape.data_store.settings import to_json
 from landscape.data_store.store import Run, Store
-from landscape.data_store.truth import planted_run, reading
+from landscape.data_store.truth import divided
 from landscape.plant_settings import PlantSettings
 from landscape.preparation import Plan, configure, describe, prepare, task_of
 from landscape.provenance import provenance
@@ -155,26 +155,6 @@ def mother_config(target: str, *, store: Store | None, **settings: Any) -> RunCo
     if store is None:
         raise UsageError(f"{target} is an address in a store; give --store")
     return _found_config(target, store, how, others)
-
-
-def planted_density(run: Run, prune_biases: bool, exclude: Sequence[str] = ()) -> float:
-    """The density at which as many parameters are kept as the planted ticket has.
-
-    Of the tensors that are pruned: weights, with `prune_biases` biases too, without those excluded
-    by kind or name. Raises `UsageError` if nothing is planted in what the run began with.
-    """
-    planted = planted_run(run)
-    mask = planted.level(0).mask
-    with reading(planted) as record:
-        names = [
-            name
-            for name in mask.prunable
-            if (prune_biases or not name.endswith("bias"))
-            and name not in exclude
-            and record["kinds"][name] not in exclude
-        ]
-    kept = sum(int(np.count_nonzero(mask.layer(name))) for name in names)
-    return kept / sum(len(mask.layer(name)) for name in names)
 
 
 def _is_address(target: str) -> bool:
@@ -345,10 +325,8 @@ class _Truth:
 
     def _rescaled(self) -> Point:
         """The ticket with its outputs divided by their factors."""
-        theta, spec = self.ticket.theta.copy(), self.network.spec
-        for name in self.outputs:
-            rows = theta[spec.slices[name]].reshape(len(self.hidden.scale), -1)
-            theta[spec.slices[name]] = (rows / self.hidden.scale[:, None]).reshape(-1)
+        spec, scale = self.network.spec, self.hidden.scale
+        theta = divided(spec, self.ticket.theta, self.outputs, scale)
         return Point(theta, self.mother.buffers)
 
     def _losses(self, point: Point) -> dict[str, float]:

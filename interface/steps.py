@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from landscape.data_store.store import Run, Store
 from landscape.experiment import Planned, Planting, Question
-from landscape.planning import numbered
 
 if TYPE_CHECKING:
     from landscape.trainer import Listener
@@ -75,6 +74,13 @@ class Report:
 
 
 Reporter = Callable[[Report], None]
+
+Executor = Callable[[Sequence[Step], Place, Reporter], dict[str, str]]
+"""Does steps, each after the one it needs, and returns the failed ones and why they failed.
+
+`landscape.workers.in_turn` is one, `landscape.workers.side_by_side` with its `jobs` another, and
+what `landscape.cluster.on_cluster` gives.
+"""
 
 
 def digest(step: Step) -> str:
@@ -142,5 +148,4 @@ def train_planned(planned: Planned, place: Place, listener: Listener | None = No
     if planned.parent is None:
         return train(**given, **planned.settings)
     name, level = planned.parent
-    settings = numbered(Run(place.store.root, name, place.store.size_limit), planned.settings)
-    return branch(f"{name}@{level}", **given, **settings)
+    return branch(f"{name}@{level}", **given, **planned.settings)

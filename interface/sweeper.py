@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from landscape.planning import plan, plantings
 from landscape.plant_settings import PlantSettings
 from landscape.rehearsal import rehearse
 from landscape.sources import is_factory
-from landscape.steps import Place, Report, Reporter, Step
+from landscape.steps import Executor, Place, Report, Reporter, Step
 from landscape.subject import Context
 from landscape.sweep_results import joined, last_levels
 from landscape.training.batches import Batches
@@ -31,12 +31,6 @@ if TYPE_CHECKING:
 
 _OF_MASK = tuple(setting.name for setting in fields(BranchSettings))
 _OF_PLANT = tuple(setting.name for setting in fields(PlantSettings))
-
-Executor = Callable[[Sequence[Step], Place, Reporter], dict[str, str]]
-"""Does steps, each after the one it needs, and returns the failed ones and why they failed.
-
-`landscape.workers.in_turn` is one, `landscape.workers.side_by_side` with its `jobs` another.
-"""
 
 
 def executor(jobs: int) -> Executor:

@@ -50,7 +50,10 @@ class VolumeSettings:
     """How a volume is estimated; the fields are options of ``landscape volume``."""
 
     estimators: tuple[str, ...] = option(
-        ESTIMATORS, "estimators, beside each other", choices=ESTIMATORS
+        ESTIMATORS,
+        "estimators, beside each other",
+        choices=ESTIMATORS,
+        each_once="monte-carlo,hessian",
     )
     normalization: str = option(
         "filter",
@@ -90,11 +93,6 @@ class VolumeSettings:
 
     def __post_init__(self) -> None:
         check(self)
-        if not self.estimators or len(set(self.estimators)) < len(self.estimators):
-            raise UsageError(
-                f"estimators is {self.estimators}; name one or more, each once, as in "
-                "monte-carlo,hessian"
-            )
         if self.cutoff_mode == "accuracy" and self.level > 1:
             raise UsageError(f"cutoff is {self.cutoff}; an accuracy is at most 1")
 

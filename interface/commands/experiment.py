@@ -78,7 +78,7 @@ def print_plan(planned: list[Planned], as_json: bool) -> None:
     if as_json:
         print_json(
             [
-                {"run": run.name, "parent": _beginning(run), "config": to_json(run.config)}
+                {"run": run.name, "parent": run.beginning, "config": to_json(run.config)}
                 for run in planned
             ]
         )
@@ -88,7 +88,7 @@ def print_plan(planned: list[Planned], as_json: bool) -> None:
         columns,
         [
             (
-                run.name, _beginning(run), run.config.task, run.config.model, run.config.levels,
+                run.name, run.beginning, run.config.task, run.config.model, run.config.levels,
                 run.config.iterations, run.config.retrain, run.config.seed,
             )
             for run in planned
@@ -96,11 +96,6 @@ def print_plan(planned: list[Planned], as_json: bool) -> None:
         title=f"{len(planned)} runs, {sum(run.config.levels for run in planned)} levels, "
         f"{sum(run.config.all_iterations for run in planned)} iterations",
     )  # fmt: skip
-
-
-def _beginning(run: Planned) -> str | None:
-    """The level a run begins at."""
-    return None if run.parent is None else f"{run.parent[0]}@{run.parent[1]}"
 
 
 def _reporter(display: Progress, planned: list[Planned], quiet: bool) -> Reporter:

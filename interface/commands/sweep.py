@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import xarray
     from rich.progress import Progress, TaskID
 
-    from landscape.data_store.records import RunConfig
     from landscape.data_store.store import Store
     from landscape.experiment import Experiment, Planned
     from landscape.steps import Place, Report, Reporter, Step
@@ -204,10 +203,10 @@ def _rehearse(
         [
             (
                 run.name,
-                None if run.parent is None else f"{run.parent[0]}@{run.parent[1]}",
+                run.beginning,
                 run.config.task,
                 run.config.levels,
-                iterations(run.config),
+                run.config.all_iterations,
                 "" if run.name in names else "done",
             )
             for run in whole.runs
@@ -228,14 +227,8 @@ def _size(whole: Agenda, left: Collection[str]) -> str:
             done = sum(step.name not in left for step in steps)
             parts.append(f"{len(steps)} {noun}{'s' * (len(steps) != 1)} ({done} done)")
     levels = sum(run.config.levels for run in whole.runs)
-    total = sum(iterations(run.config) for run in whole.runs)
+    total = sum(run.config.all_iterations for run in whole.runs)
     return f"{', '.join(parts)}; {levels} levels, {total} iterations"
-
-
-def iterations(config: RunConfig) -> int:
-    """Training steps of all levels of a run."""
-    last = config.last_iterations or config.iterations
-    return (config.levels - 1) * config.iterations + last
 
 
 def _run_record(run: Planned) -> dict[str, Any]:

@@ -163,3 +163,22 @@ def test_numbers_in_lists_and_optional_fields_become_plain_ones():
     assert text == json.dumps(to_json(Probe(scales=(1.0, 0.5), steps=(2,), limit=3)))
     with pytest.raises(UsageError, match=r"^points is 2\.5; it must be a whole number"):
         Probe(points=np.float64(2.5))
+
+
+@dataclass(frozen=True)
+class Lists:
+    """A list whose entries must differ."""
+
+    splits: tuple[str, ...] = option(("train",), "splits", each_once="train,test")
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@pytest.mark.parametrize("splits", [(), ("train", "train")])
+def test_a_list_names_one_or_more_each_once(splits: tuple[str, ...]) -> None:
+    assert Lists(("test", "train")).splits == ("test", "train")
+    with pytest.raises(
+        UsageError, match=r"^splits is \(.*\); name one or more, each once, as in tr"
+    ):
+        Lists(splits)

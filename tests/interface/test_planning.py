@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from landscape.brancher import numbered
 from landscape.data_store.errors import UsageError
 from landscape.data_store.store import Store
+from landscape.data_store.truth import planted_density
 from landscape.experiment import Experiment, Offshoot, Plant, Variant
-from landscape.planning import exists, numbered, plan, plantings
-from landscape.planter import plant, planted_density
+from landscape.planning import exists, plan, plantings
+from landscape.planter import plant
 from landscape.sweep_grid import Rule
 
 TINY: dict[str, Any] = {"task": "digits", "model": "mlp:64-20-10", "levels": 3}

@@ -14,8 +14,8 @@ from landscape.data_store import layout, verify
 from landscape.data_store.errors import LandscapeError, UsageError
 from landscape.data_store.params import Array
 from landscape.data_store.store import Run, Store, open_store
-from landscape.data_store.truth import scales
-from landscape.planter import plant, planted_density
+from landscape.data_store.truth import planted_density, scales
+from landscape.planter import plant
 from landscape.sources import model_named
 from landscape.trainer import train
 from landscape.training.models import build

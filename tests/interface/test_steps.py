@@ -13,8 +13,8 @@ import xarray as xr
 import landscape
 from landscape.data_store.errors import LandscapeError, UsageError
 from landscape.data_store.store import Store
+from landscape.data_store.truth import planted_density
 from landscape.experiment import Ask, Planned, Planting, Question
-from landscape.planter import planted_density
 from landscape.preparation import configure
 from landscape.steps import Place, carry_out
 from tests.support.runs import SMALL

@@ -17,8 +17,8 @@ import landscape
 from landscape.data_store import layout
 from landscape.data_store.errors import LandscapeError, UsageError
 from landscape.data_store.store import Store
+from landscape.data_store.truth import planted_density
 from landscape.experiment import Ask, Experiment, Offshoot, Plant, Variant
-from landscape.planter import planted_density
 from landscape.steps import Place, Report, Reporter, Step
 from landscape.sweep_grid import Rule
 from landscape.sweeper import Swept, agenda, executor, gather, is_done, sweep, undone
