@@ -164,9 +164,8 @@ def _require_alike(client: Client, address: str) -> None:
 
 def _require_reach(client: Client, place: Place) -> None:
     """Raise `LandscapeError` unless every worker reaches the store, with a process for each job."""
-    for name, fault in client.run(
-        unreachable, place.store.root, _identity(place.store.root)
-    ).items():
+    root = place.store.root
+    for name, fault in client.run(unreachable, root, _identity(root)).items():
         if fault:
             raise LandscapeError(f"worker {name} {fault}")
     for name, threads in client.nthreads().items():

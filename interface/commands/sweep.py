@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from landscape.data_store.store import Store
     from landscape.experiment import Experiment, Planned
-    from landscape.steps import Place, Report, Reporter, Step
-    from landscape.sweeper import Agenda, Executor, Swept
+    from landscape.steps import Executor, Place, Report, Reporter, Step
+    from landscape.sweeper import Agenda, Swept
 
 _OF_LEVEL = ("density", "test_loss", "test_error")
 

@@ -285,7 +285,7 @@ def test_a_worker_that_cannot_reach_the_store_is_refused(
 
 
 def test_what_keeps_a_worker_from_a_store(place: Place, tmp_path: Path) -> None:
-    identity = cluster._identity(place)
+    identity = cluster._identity(place.store.root)
     assert unreachable(place.store.root, identity) == ""
     assert "has another store at" in unreachable(landscape.open(tmp_path / "t").root, identity)
     if os.geteuid():
