@@ -40,6 +40,9 @@ class Figure:
     spread
         ``range`` or ``std`` where replicates are drawn with that spread unless another is
         asked for, as the paper has it; empty where no spread is drawn.
+    beside
+        Metrics of the levels, as ``test_error``, that it draws beside the data: coordinates over
+        ``checkpoint``, NaN for what is not the final weights of a level.
     plot
         ``(ds, *, ax=…) -> Axes``: draws all of it into given axes; None where it has, or for some
         data has, several panels.
@@ -53,6 +56,7 @@ class Figure:
     caption: str = ""
     shows: tuple[str, ...] = ()
     spread: str = ""
+    beside: tuple[str, ...] = ()
     plot: Callable[..., Axes] | None = None
 
 

@@ -265,4 +265,5 @@ FIGURE = Figure(
     "lower bounds; marks at the foot have no number. Spaces of different dimension have different "
     "units of volume.",
     shows=("log_volume_per_dimension",),
+    beside=("test_error",),
 )

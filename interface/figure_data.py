@@ -96,7 +96,7 @@ def found(
         raise _missing(store, figure, asks, bool(where), data)
     if len(choices) > 1:
         raise _ambiguous(figure, runs, [settings for settings, _ in choices])
-    return _identified(_placed(store, choices[0][1]))
+    return _identified(_placed(store, figure, choices[0][1]))
 
 
 def computed(
@@ -126,7 +126,7 @@ def computed(
     except MissingAnswer:
         context = Context(store=store, data=data, device=device)
         parts = [_answer(figure, ask, context, quiet) for ask in _asks(figure, runs)]
-        return _identified(_placed(store, together(parts)))
+        return _identified(_placed(store, figure, together(parts)))
 
 
 def _answer(figure: Figure, ask: list[str], context: Context, quiet: bool) -> xr.Dataset:
@@ -331,8 +331,11 @@ def _word(value: Any) -> str:
     return json.dumps(value, separators=(",", ":")) if not isinstance(value, str) else value
 
 
-def _placed(store: Store, ds: xr.Dataset) -> xr.Dataset:
-    """A dataset with the criterion, schedule and task of each of its runs, where it names them."""
+def _placed(store: Store, figure: Figure, ds: xr.Dataset) -> xr.Dataset:
+    """A dataset with the criterion, schedule and task of each of its runs, where it names them.
+
+    And with the metrics of its checkpoints that the figure draws beside it.
+    """
     if "run" not in ds.coords:
         return ds
     names: Iterable[str] = ds["run"].values.tolist()
@@ -341,15 +344,12 @@ def _placed(store: Store, ds: xr.Dataset) -> xr.Dataset:
     for name, setting in _PLACES.items():
         words = [str(config.get(setting) or "").partition(":")[0] for config in about]
         ds = ds.assign_coords({name: (ds["run"].dims, words)})
-    return _with_test_errors(store, ds) if ds["run"].dims == ("checkpoint",) else ds
+    for metric in figure.beside:
+        known = [_metric(store, address, metric) for address in ds["checkpoint"].values.tolist()]
+        ds = ds.assign_coords({metric: ("checkpoint", known)})
+    return ds
 
 
-def _with_test_errors(store: Store, ds: xr.Dataset) -> xr.Dataset:
-    """Checkpoints with the test error of their level's final weights, NaN for other parts."""
-    errors: dict[str, float] = {}
-    for name in dict.fromkeys(ds["run"].values.tolist()):
-        run = store[name]
-        for level in run.levels:
-            errors[f"{name}@{level}"] = run.level(level).metrics.get("test_error", math.nan)
-    found = [errors.get(str(address), math.nan) for address in ds["checkpoint"].values]
-    return ds.assign_coords(test_error=("checkpoint", found))
+def _metric(store: Store, address: str, metric: str) -> float:
+    """A metric of a level at the address of its final weights, NaN at any other."""
+    return store.checkpoint(address).metrics.get(metric, math.nan)

@@ -177,3 +177,14 @@ def test_no_run_is_refused(store: Store) -> None:
             look(store, ACCURACY, [])
     with pytest.raises(LandscapeError, match="this dataset carries no record"):
         identifiers(BARRIER.schema.example())
+
+
+def test_the_metrics_a_figure_draws_beside_are_those_of_the_levels(store: Store) -> None:
+    volume = FIGURES.load("volume-levels")
+    asked = {"estimators": ("monte-carlo",), "rays": 4, "examples": 20}
+    for address in ("imp@0", "imp@1.baseline", "imp@2"):
+        analyse("volume", [address], asked, Context(store=store))
+    ds, _ = found(store, volume, ["imp@0", "imp@1.baseline", "imp@2"])
+    known = [store.checkpoint(f"imp@{k}").metrics["test_error"] for k in (0, 2)]
+    np.testing.assert_array_equal(ds["test_error"].values, [known[0], np.nan, known[1]])
+    assert "test_error" not in found(store, ACCURACY, ["imp"])[0].coords
