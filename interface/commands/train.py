@@ -85,8 +85,6 @@ def command(
 
     With --from it begins at a planted network, and --density planted is that of the ticket in it.
 
-    With --from it begins at a planted network, and --density planted is that of the ticket in it.
-
     Every level is stored as it is finished. Interrupted, the same command goes on with the
     first unfinished level and ends with the same numbers.
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-import time
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -150,13 +151,22 @@ def test_many_runs_are_cut_and_counted(tmp_path):
     assert sum("run-" in line for line in lines) == MOST
 
 
-@pytest.mark.slow
-def test_a_store_of_a_thousand_runs_is_shown_at_once(tmp_path):
-    store = many(tmp_path / "store", 1000)
-    repr(store)  # makes the index
-    began = time.perf_counter()
-    assert "  and 988 more" in repr(store)
-    assert time.perf_counter() - began < 1
+def test_showing_many_runs_opens_each_file_once_and_then_the_index_alone(tmp_path, monkeypatch):
+    store = many(tmp_path / "store", 50)
+    opened, own = [], os.open
+
+    def counted(path, *args, **kwargs):
+        opened.append(Path(path))
+        return own(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", counted)  # every file of a store is read through it
+    assert "  and 38 more" in repr(store)  # makes the index
+    manifests = [layout.run_manifest(store.root, name) for name in store]
+    runs = layout.runs(store.root)
+    assert sorted(path for path in opened if runs in path.parents) == manifests
+    opened.clear()
+    assert "  and 38 more" in repr(store)
+    assert set(opened) == {layout.index(store.root)}
 
 
 def test_what_is_not_there_or_damaged_is_said_and_not_raised(tmp_path, small_store):

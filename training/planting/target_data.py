@@ -17,13 +17,8 @@ from torch import Tensor
 
 from landscape.data_store.errors import UsageError, unknown
 from landscape.data_store.params import Array
-from landscape.training.planting.targets import (
-    Function,
-    circle_logits,
-    function_values,
-    helix,
-    relu,
-)
+from landscape.training.planting.piecewise import Function, function_values
+from landscape.training.planting.targets import circle_logits, helix, relu
 from landscape.training.seeds import stream
 from landscape.training.task import Task, make_task
 
