@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import io
 import json
 import math
 import re
@@ -25,6 +24,7 @@ from landscape.data_store import layout
 from landscape.data_store.errors import DamagedFile, LandscapeError
 from landscape.data_store.files import SIZE_LIMIT, read_file
 from landscape.data_store.manifest import newer
+from landscape.data_store.netcdf_image import Laid, netcdf_image, plain_attribute
 from landscape.data_store.params import Array
 
 if TYPE_CHECKING:
@@ -290,32 +290,16 @@ def _encoded(values: Array) -> Array:
 
 
 def _netcdf(result: Result) -> tuple[bytes, dict[str, int]]:
-    """A netCDF-4 file in memory and where the values of each variable begin in it.
-
-    Text is written as characters, as the netCDF conventions have it, and nothing is compressed.
-    """
-    import h5netcdf
-
-    buffer = io.BytesIO()
-    with h5netcdf.File(buffer, "w", libver=("v110", "v110")) as file:
-        for name, v in result.variables.items():
-            text = v.values.dtype.kind == "U"
-            values, dims, attrs = v.values, list(v.dims), dict(v.attrs)
-            if text:
-                values = _encoded(v.values)
-                width = values.dtype.itemsize
-                values = values.reshape(-1).view("S1").reshape(*v.values.shape, width)
-                dims, attrs = [*dims, f"string{width}"], {**attrs, "_Encoding": "utf-8"}
-            for dim, size in zip(dims, values.shape, strict=True):
-                if dim not in file.dimensions:
-                    file.dimensions[dim] = size
-            file.create_variable(name, dims, values.dtype, data=values).attrs.update(attrs)
-        coordinates = [n for n, v in result.variables.items() if v.is_coordinate]
-        labels = [n for n in coordinates if n not in file.dimensions]
-        if labels:
-            file.attrs["coordinates"] = " ".join(labels)
-        if result.record:
-            file.attrs[layout.RECORD_ATTRIBUTE] = result.record
-        file.flush()
-        offsets = {n: file[n]._h5ds.id.get_offset() or 0 for n in result.variables}
-    return buffer.getvalue(), offsets
+    """A netCDF-4 file and where the values of each variable begin in it; text is characters."""
+    laid, values = [], {}
+    for name, v in result.variables.items():
+        values[name], dims, attrs = v.values, v.dims, dict(v.attrs)
+        if v.values.dtype.kind == "U":
+            text = _encoded(v.values)
+            width = text.dtype.itemsize
+            values[name] = text.reshape(-1).view("S1").reshape(*v.values.shape, width)
+            dims, attrs = (*dims, f"string{width}"), {**attrs, "_Encoding": "utf-8"}
+        typed = {key: plain_attribute(value) for key, value in attrs.items()}
+        shape, dtype = values[name].shape, values[name].dtype.str
+        laid.append(Laid(name, dims, shape, dtype, typed, v.is_coordinate))
+    return netcdf_image(laid, values, {layout.RECORD_ATTRIBUTE: result.record})

@@ -55,13 +55,16 @@ class Store:
     def __getitem__(self, name: str) -> Run:
         """The run called `name`, or the only one whose name begins so."""
         check_run_name(name)
+        exact = Run(self.root, name, self.size_limit)
+        if exact.exists:  # without a look at all others
+            return exact
         names = list(self)
         matches = [run for run in names if run.startswith(name)]
-        if name not in names and len(matches) != 1:
-            if matches:
-                raise UsageError(f"run {name!r} is ambiguous: {', '.join(matches)} begin so")
+        if len(matches) > 1:
+            raise UsageError(f"run {name!r} is ambiguous: {', '.join(matches)} begin so")
+        if not matches:
             raise unknown("run", name, names)
-        return Run(self.root, name if name in names else matches[0], self.size_limit)
+        return Run(self.root, matches[0], self.size_limit)
 
     def __repr__(self) -> str:
         from landscape.data_store.showing import of_store

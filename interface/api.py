@@ -219,6 +219,7 @@ def sweep(
     data: str | Path | None = None,
     device: str = "auto",
     jobs: int | None = None,
+    scheduler: str | None = None,
     threads: int | None = None,
     only_stored: bool = False,
 ) -> Swept:
@@ -227,18 +228,23 @@ def sweep(
     ``sweep("experiments/plant-n-seek.toml", quick=True, jobs=2)["overlap"]`` is the dataset of an
     analysis, with what the grid varies as coordinates. What is done is read from the store; with
     ``only_stored`` nothing else happens, and `Swept.missing` says what is not there. The sweep is
-    done by `jobs` processes, or as many as the file says; what fails is in `Swept.failed`.
+    done in this process, by as many processes of this machine as `jobs` or the file says, or by the
+    Dask cluster at `scheduler`; what fails is in `Swept.failed`. A script that has processes begin
+    says ``if __name__ == "__main__"`` before its own beginning.
     """
+    from landscape.agenda import agenda
+    from landscape.executors import executor
     from landscape.experiment_file import read_experiment
     from landscape.steps import Place
-    from landscape.sweeper import agenda, executor, gather
+    from landscape.sweeper import gather
     from landscape.sweeper import sweep as carry_out
 
     found = read_experiment(Path(file), quick=quick)
     place = Place(store or open(), Path(data) if data else None, device, threads)
     if only_stored:
         return gather(agenda(found.experiment, place.store), place)
-    return carry_out(found.experiment, place, executor(jobs or found.jobs or 1))
+    with executor(jobs or (None if scheduler else found.jobs or 1), scheduler) as execute:
+        return carry_out(found.experiment, place, execute)
 
 
 def report(*runs: str | Run, path: str | Path = "report.html", store: Store | None = None) -> Path:

@@ -239,8 +239,15 @@ def _measured(variable: xarray.DataArray, value: Any) -> Any:
 
 
 @contextmanager
-def progress(quiet: bool) -> Iterator[Progress]:
-    """A progress display on standard error, with time left; nothing where that is no terminal."""
+def progress(quiet: bool, *, timed: bool = True) -> Iterator[Progress]:
+    """A progress display on standard error; nothing where that is no terminal.
+
+    Parameters
+    ----------
+    timed
+        True if it says of itself how much time is left; otherwise tasks have a `said`, which is
+        asked for its words again and again.
+    """
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -255,7 +262,7 @@ def progress(quiet: bool) -> Iterator[Progress]:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TimeRemainingColumn(),
+        TimeRemainingColumn() if timed else TextColumn("{task.fields[said]}"),
         console=console,
         transient=True,
         disable=quiet or not console.is_terminal,

@@ -57,9 +57,10 @@ class Report:
     run
         Name of the step, that is of its run.
     what
-        ``level``, ``warning``, ``failed`` or ``done``.
+        ``started``, ``level``, ``warning``, ``skipped`` (what it needs is not there), ``failed`` or
+        ``done``.
     text
-        The warning or the error.
+        The warning, or why it failed or was skipped.
     level, density, test_error, status
         Of a finished level.
     """
@@ -78,8 +79,7 @@ Reporter = Callable[[Report], None]
 Executor = Callable[[Sequence[Step], Place, Reporter], dict[str, str]]
 """Does steps, each after the one it needs, and returns the failed ones and why they failed.
 
-`landscape.workers.in_turn` is one, `landscape.workers.side_by_side` with its `jobs` another, and
-what `landscape.cluster.on_cluster` gives.
+`landscape.executors.executor` has them.
 """
 
 

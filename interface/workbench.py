@@ -296,6 +296,9 @@ def _relabelled(stored: xarray.Dataset, points: list[Checkpoint]) -> xarray.Data
         labels["transition"] = labels.pop("pair")
     else:
         return stored
+    labels = {k: values for k, values in labels.items() if not np.array_equal(stored[k], values)}
+    if not labels:
+        return stored
     fresh = stored.copy()
     for name, values in labels.items():
         attrs = fresh[name].attrs

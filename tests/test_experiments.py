@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 import landscape
+from landscape.agenda import agenda
 from landscape.cli import run
 from landscape.experiment_file import complete, read_experiment
 from landscape.planning import plan
-from landscape.sweeper import agenda
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted((ROOT / "experiments").glob("*.toml"))

@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 
 def train_all(planned: list[Planned], place: Place, jobs: int, as_json: bool, quiet: bool) -> None:
     """Train several runs and print what came of each; raises if one failed, naming it."""
-    from landscape.workers import one_by_one, side_by_side
+    from landscape.in_turn import one_by_one
+    from landscape.local_cluster import side_by_side
 
     with progress(quiet) as display:
         if jobs > 1:
-            failed = side_by_side(planned, place, jobs, _reporter(display, planned, quiet))
+            with side_by_side(jobs) as execute:
+                failed = execute(planned, place, _reporter(display, planned, quiet))
         else:
             failed = one_by_one(
                 planned, place, lambda p: training_bar(display, p.config, p.name, quiet)

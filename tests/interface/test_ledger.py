@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 import threading
@@ -17,14 +16,16 @@ from typing import Any
 import pytest
 
 import landscape
-from landscape import ledger, workers
+from landscape import ledger, outcome
+from landscape.agenda import agenda
 from landscape.cli import run
 from landscape.data_store import layout, verify
 from landscape.data_store.errors import LandscapeError
-from landscape.data_store.lock import RunIsHeld, holding
+from landscape.data_store.lock import holding
 from landscape.data_store.manifest import manifest_bytes
 from landscape.data_store.store import Run, Store
-from landscape.experiment import Ask, Experiment, Question
+from landscape.experiment import Question
+from landscape.in_turn import in_turn
 from landscape.ledger import (
     claim_file,
     claiming,
@@ -36,20 +37,10 @@ from landscape.ledger import (
     keep_failure,
 )
 from landscape.planning import plan
-from landscape.steps import Place, Report, Reporter, Step
-from landscape.sweeper import agenda, status, sweep
-from landscape.workers import in_turn
+from landscape.steps import Place, Reporter, Step
+from landscape.sweeper import status, sweep
+from tests.support.sweeps import GRID, TINY
 
-TINY: dict[str, Any] = {
-    "task": "digits",
-    "model": "mlp:64-20-10",
-    "levels": 2,
-    "iterations": 20,
-    "eval_every": 20,
-}
-GRID = Experiment(
-    "a", TINY, grid={"criterion": ("random", "magnitude")}, asks=(Ask("overlap", "overlap"),)
-)
 FILE = """
 name = "a"
 [train]
@@ -83,7 +74,7 @@ def question() -> Question:
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look again soon."""
-    for module in (ledger, workers):
+    for module in (ledger, outcome):
         monkeypatch.setattr(module, "POLL_SECONDS", 0.02)
 
 
@@ -158,29 +149,6 @@ def test_without_locks_nobody_waits(
     with claiming(question, store, nothing):
         entered = True
     assert entered
-
-
-def test_a_run_that_somebody_writes_is_waited_for_in_a_sweep_only(store: Store) -> None:
-    step = plan(GRID)[0]
-    own = Run(store.root, step.name)
-    place = Place(store, threads=1)
-    heard: list[Report] = []
-    with holding(own):
-        assert is_running(step, store)
-        failed = in_turn([step], place, heard.append)
-        assert "is being written by process" in failed[step.name]
-        with pytest.raises(RunIsHeld, match="is being written by process"):
-            workers.carry_out(step, place)
-        patient = threading.Thread(
-            target=in_turn, args=([step], replace(place, waits=True), heard.append)
-        )
-        heard.clear()
-        patient.start()
-        time.sleep(0.5)
-        assert own.levels == []
-    patient.join(20)
-    assert [report.what for report in heard] == ["warning", "level", "level", "done"]
-    assert heard[0].text.endswith(f"on {socket.gethostname()}; waiting for it")
 
 
 @pytest.mark.slow
@@ -265,7 +233,7 @@ def test_how_far_a_sweep_is(store: Store) -> None:
 def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "x.toml"
     path.write_text(FILE.replace("[0.1, 0.2]", "[1e30, 0.2]").replace("[grid]", BAD))
-    words = ["sweep", str(path), "--store", str(tmp_path / "s")]
+    words = ["sweep", str(path), "--store", str(tmp_path / "s"), "--jobs", "1"]
     assert run([*words, "--status"]) == 1
     assert "there is no store at" in capsys.readouterr().err
     with warnings.catch_warnings():

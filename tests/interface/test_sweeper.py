@@ -4,51 +4,34 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
 
 import landscape
+from landscape.agenda import agenda
 from landscape.data_store import layout
-from landscape.data_store.errors import LandscapeError, UsageError
-from landscape.data_store.store import Store
+from landscape.data_store.errors import LandscapeError
 from landscape.data_store.truth import planted_density
+from landscape.executors import executor
 from landscape.experiment import Ask, Experiment, Offshoot, Plant, Variant
-from landscape.steps import Place, Report, Reporter, Step
-from landscape.sweep_grid import Rule
-from landscape.sweeper import Swept, agenda, executor, gather, is_done, sweep, undone
-from landscape.workers import in_turn
-
-TINY: dict[str, Any] = {
-    "task": "digits",
-    "model": "mlp:64-20-10",
-    "levels": 2,
-    "iterations": 20,
-    "eval_every": 20,
-}
-DIGITS = Experiment(
-    "a",
+from landscape.in_turn import in_turn
+from landscape.steps import Place, Report
+from landscape.sweeper import gather, sweep
+from tests.support.sweeps import (
+    BLOBS,
+    DIGITS,
+    SEEK,
     TINY,
-    grid={"criterion": ("random", "magnitude"), "pruning_fraction": (0.2, 0.5)},
-    replicates=2,
-    asks=(Ask("overlap", "overlap"), Ask("line", "barrier", {"points": 5}, (0, "last"))),
-)
-SEEK = Experiment(
-    "seek",
-    {"iterations": 30, "eval_every": 30, "max_examples": 200},
-    grid={
-        "criterion": ("random", "magnitude"),
-        "densities": ("singleshot", "multishot"),
-        "density": ("planted", 0.5),
-    },
-    rules=(Rule({"densities": ("multishot",)}, {"levels": 3, "last_iterations": 40}),),
-    plants=(Plant("circle", "circle", {"depth": 3, "width": 20, "max_examples": 200}),),
-    asks=(Ask("overlap", "overlap", {"planted": True}),),
+    Doer,
+    Study,
+    carried_out,
+    copied,
+    nothing,
 )
 
 
@@ -58,41 +41,6 @@ def _layers_may_be_emptied() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         yield
-
-
-@dataclass
-class Doer:
-    """An executor that remembers what it was asked to do."""
-
-    done: list[str]
-
-    def __call__(self, steps: Sequence[Step], place: Place, report: Reporter) -> dict[str, str]:
-        self.done += [step.name for step in steps]
-        return in_turn(steps, place, report)
-
-
-def nothing(steps: Sequence[Step], _place: Place, _report: Reporter) -> dict[str, str]:
-    """An executor for when there must be nothing to do."""
-    raise AssertionError([step.name for step in steps])
-
-
-@dataclass(frozen=True)
-class Study:
-    """A sweep that was carried out."""
-
-    place: Place
-    swept: Swept
-    done: list[str]
-    heard: list[Report]
-
-
-def carried_out(experiment: Experiment, folder: Path) -> Study:
-    """A sweep in a new store."""
-    place, doer, heard = Place(landscape.open(folder / "store"), threads=1), Doer([]), []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        swept = sweep(experiment, place, doer, heard.append)
-    return Study(place, swept, doer.done, heard)
 
 
 @pytest.fixture(scope="module")
@@ -105,12 +53,6 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Study:
 def seek(tmp_path_factory: pytest.TempPathFactory) -> Study:
     """A grid of runs that begin at a planted network."""
     return carried_out(SEEK, tmp_path_factory.mktemp("seek"))
-
-
-def copied(study: Study, folder: Path) -> Place:
-    """The store of a study, to be changed."""
-    root = shutil.copytree(study.place.store.root, folder / "copy")
-    return replace(study.place, store=Store(Path(root)))
 
 
 def test_every_step_is_done_once_each_after_the_one_it_needs(digits: Study, seek: Study) -> None:
@@ -180,7 +122,7 @@ def test_what_is_done_is_only_read(digits: Study, seek: Study) -> None:
 
 
 def test_a_sweep_goes_on_with_what_is_missing(digits: Study, tmp_path: Path) -> None:
-    place = copied(digits, tmp_path)
+    place = copied(digits.place, tmp_path)
     gone = "a-s0-random-pruning-fraction0.5"
     shutil.rmtree(layout.run_folder(place.store.root, gone))
     (answer, *_) = sorted(layout.results(place.store.root).glob("overlap/*/*.nc"))
@@ -198,7 +140,7 @@ def test_a_sweep_goes_on_with_what_is_missing(digits: Study, tmp_path: Path) -> 
 
 
 def test_a_damaged_level_is_made_again(digits: Study, tmp_path: Path) -> None:
-    place = copied(digits, tmp_path)
+    place = copied(digits.place, tmp_path)
     name = "a-s1-magnitude-pruning-fraction0.2"
     level = layout.level_file(place.store.root, name, 1)
     image = level.read_bytes()
@@ -240,9 +182,8 @@ def test_a_name_that_another_run_has_fails_alone(tmp_path: Path) -> None:
 
 
 def test_another_planted_network_of_the_name_is_refused(seek: Study, tmp_path: Path) -> None:
-    place = copied(seek, tmp_path)
+    place = copied(seek.place, tmp_path)
     other = replace(SEEK, plants=(replace(SEEK.plants[0], settings={"depth": 3, "width": 24}),))
-    assert not is_done(agenda(other).plantings[0], place)
     swept = sweep(other, place, in_turn)
     assert "exists and is not this planted network" in swept.failed["seek-circle"]
 
@@ -279,16 +220,14 @@ def test_a_sweep_of_variants_and_branches(tmp_path: Path) -> None:
     assert swept["overlap"].variant.values.tolist() == ["", "v", "", "v"]
     assert swept["overlap"].branch.values.tolist() == ["", "", "b", "b"]
     assert sweep(experiment, place, nothing).missing == ()
-    landscape.train(store=place.store, name="a", **{**TINY, "levels": 3})
-    assert undone(agenda(experiment, place.store).runs, place) == []
-    moved = replace(experiment, settings={**TINY, "rewind_epoch": 0, "lr": 0.5})
-    assert len(undone(agenda(moved, place.store).runs, place)) == 4
 
 
+@pytest.mark.slow
 def test_processes_come_to_the_same_answers(seek: Study, tmp_path: Path) -> None:
     place = Place(landscape.open(tmp_path / "s"), threads=1)
     heard: list[Report] = []
-    swept = sweep(SEEK, place, executor(2), heard.append)
+    with executor(2) as execute:
+        swept = sweep(SEEK, place, execute, heard.append)
     assert swept.failed == {}
     assert {report.run for report in heard if report.what == "done"} == set(seek.done)
     for name in swept:
@@ -296,31 +235,8 @@ def test_processes_come_to_the_same_answers(seek: Study, tmp_path: Path) -> None
     xr.testing.assert_equal(swept.runs, seek.swept.runs)
 
 
-@pytest.mark.parametrize(
-    ("ask", "sentence"),
-    [
-        (
-            Ask("overlap", "overlap", {}, ("last",)),
-            r"analysis 'overlap' needs at least 2 checkpoints of a run, but there will be 1 of a-",
-        ),
-        (
-            Ask("end", "overlap", {}, (0, 2)),
-            r"analysis 'end' is asked at level 2, but a-random has levels 0 to 1",
-        ),
-    ],
-)
-def test_a_question_about_too_few_levels(ask: Ask, sentence: str) -> None:
-    with pytest.raises(UsageError, match=sentence):
-        agenda(Experiment("a", TINY, grid={"criterion": ("random",)}, asks=(ask,)))
-
-
 def test_somebodys_code_is_named_again_for_the_analyses(tmp_path: Path) -> None:
-    (tmp_path / "my_task.py").write_text(
-        "import torch\nfrom landscape.training.task import make_task\n"
-        "def blobs():\n"
-        "    x, y = torch.arange(24.0).reshape(8, 3) / 24, torch.arange(8) % 2\n"
-        "    return make_task(train=(x, y), test=(x, y))\n"
-    )
+    (tmp_path / "my_task.py").write_text(BLOBS)
     settings = {**TINY, "task": f"{tmp_path / 'my_task.py'}:blobs", "model": "mlp:3-4-2"}
     settings |= {"batch_size": 4}
     experiment = Experiment(
