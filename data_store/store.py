@@ -23,6 +23,7 @@ from landscape.data_store.files import (
     write_over,
 )
 from landscape.data_store.manifest import manifest_bytes, read_manifest
+from landscape.data_store.version import own_version
 
 if TYPE_CHECKING:
     import pandas
@@ -95,7 +96,7 @@ class Store:
         """A new run with this manifest; raises `LandscapeError` if the name is taken."""
         check_run_name(name)
         path = layout.run_manifest(self.root, name)
-        record = {"name": name, "written_by": _version(), **description}
+        record = {"name": name, "written_by": own_version(), **description}
         content = manifest_bytes(layout.RUN_FORMAT, layout.RUN_VERSION, record)
         if not write_new(path, content, root=self.root):
             raise LandscapeError(f"run {name!r} exists already in {self.root}")
@@ -365,7 +366,7 @@ def _open(root: Path, create: bool) -> None:
 
 def make_manifest(root: Path) -> None:
     """Say that the folder `root` is a store, unless it says so already."""
-    record = {"id": secrets.token_hex(16), "written_by": _version()}
+    record = {"id": secrets.token_hex(16), "written_by": own_version()}
     content = manifest_bytes(layout.STORE_FORMAT, layout.STORE_VERSION, record)
     write_new(layout.manifest(root), content, root=root)
 
@@ -380,10 +381,3 @@ def _late_settings() -> dict[str, Any]:
     from landscape.data_store.records import RunConfig
 
     return {f.name: f.default for f in fields(RunConfig) if "since" in f.metadata}
-
-
-def _version() -> str:
-    """The version of landscape that writes."""
-    from importlib.metadata import version
-
-    return version("landscape-workbench")

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from concurrent import futures
 from contextlib import contextmanager
 from importlib import import_module
-from importlib.metadata import version
 
 from landscape.data_store.errors import LandscapeError, UsageError
+from landscape.data_store.version import own_version
 from landscape.dispatch import Client, Dispatch, elsewhere
-from landscape.reach import PACKAGE, identity, unreachable
+from landscape.reach import identity, unreachable
 from landscape.steps import Executor, Place, Report, Reporter, Step
 
 PATIENCE = 10
@@ -131,7 +131,7 @@ def _require_alike(client: Client, address: str) -> None:
         except PackageNotFoundError:
             return "no landscape"
 
-    ours = f"landscape {version(PACKAGE)}"
+    ours = f"landscape {own_version()}"
     found = {f"the scheduler at {address}": client.run_on_scheduler(theirs)}
     found |= {f"worker {name}": has for name, has in client.run(theirs).items()}
     for who, has in found.items():

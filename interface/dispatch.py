@@ -10,14 +10,14 @@ from concurrent import futures
 from contextlib import ExitStack, chdir, contextmanager, suppress
 from dataclasses import asdict, replace
 from importlib import import_module
-from importlib.metadata import version
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Lock
 from typing import Any, TypeAlias
 
+from landscape.data_store.version import own_version
 from landscape.outcome import Unheard, has_parent, orphaned, outcome
-from landscape.reach import PACKAGE, identity, misfit, unreachable
+from landscape.reach import identity, misfit, unreachable
 from landscape.steps import Place, Report, Reporter, Step, digest
 
 TEND_SECONDS = 3.0
@@ -68,7 +68,7 @@ class Dispatch:
         self._client, self._place, self._report = client, place, report
         self._tend, self._tended = tend, time.monotonic()
         self._identity = identity(place.store.root)
-        self._version, self._home = version(PACKAGE), Path.cwd()
+        self._home = Path.cwd()
         self._news: SimpleQueue[Any] = SimpleQueue()
         self._steps: dict[str, Step] = {}
         self._futures: dict[str, Future] = {}
@@ -134,7 +134,7 @@ class Dispatch:
         """Send a step to the cluster."""
         key = f"landscape-{digest(step)}-{self._identity}{again}"
         payload = pickle.dumps((step, self._place, self._home, self._identity, self._topic))
-        future = self._client.submit(job, self._version, step.name, payload, key=key, pure=False)
+        future = self._client.submit(job, own_version(), step.name, payload, key=key, pure=False)
         self._futures[step.name] = future
         future.add_done_callback(self._news.put)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,10 @@ from landscape.data_store.errors import UsageError
 from landscape.data_store.files import write_new, write_over
 from landscape.data_store.records import Checkpoint
 from landscape.data_store.store import Run, Store
+from landscape.data_store.version import own_version
 
 POINT_SUFFIXES = (".h5", ".safetensors", ".pt", ".pth")
 SURFACE_SUFFIXES = (".h5", ".npz")
-PACKAGE = "landscape-workbench"
 
 Facts = dict[str, Any]
 
@@ -76,7 +75,7 @@ def point_record(run: Run, checkpoint: Checkpoint) -> dict[str, Any]:
         "data": description.get("data"),
         "imported": description.get("imported"),
         "provenance": description.get("provenance"),
-        "written_by": version(PACKAGE),
+        "written_by": own_version(),
     }
 
 

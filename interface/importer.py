@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from landscape.data_store.level_file import level_image
 from landscape.data_store.lock import holding
 from landscape.data_store.params import array_digest
 from landscape.data_store.store import Run, Store
+from landscape.data_store.version import own_version
 from landscape.subject import Context, Subject
 
 MOST_LEVELS = 9999
@@ -129,7 +129,7 @@ def _describe(arrivals: Sequence[Arrival], subject: Subject) -> dict[str, Any]:
             "levels": [_content(arrival) for arrival in arrivals],
         },
         "provenance": {
-            "landscape": version("landscape-workbench"),
+            "landscape": own_version(),
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         },
     }

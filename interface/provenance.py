@@ -6,19 +6,18 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any
 
 import numpy
 import torch
 
-PACKAGE = "landscape-workbench"
+from landscape.data_store.version import own_version
 
 
 def provenance(device: torch.device) -> dict[str, Any]:
     """Versions, device, thread count, CPU capability and the time, as plain JSON."""
     return {
-        "landscape": version(PACKAGE),
+        "landscape": own_version(),
         "torch": torch.__version__,
         "numpy": numpy.__version__,
         "python": platform.python_version(),

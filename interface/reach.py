@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 from landscape.data_store import layout
 from landscape.data_store.errors import LandscapeError
 from landscape.data_store.manifest import read_manifest
-
-PACKAGE = "landscape-workbench"
+from landscape.data_store.version import own_version
 
 
 def identity(root: Path) -> str:
@@ -35,15 +33,10 @@ def unreachable(root: Path, whose: str) -> str:
 
 def misfit(theirs: str) -> str:
     """What is wrong with this process's version of landscape, if a sweep has `theirs`."""
-    if _version() == theirs:
-        return ""
-    return f"has landscape {_version()}, and the sweep {theirs}; install the same there"
-
-
-@cache
-def _version() -> str:
-    """The version of this process, which does not change while it runs."""
     try:
-        return version(PACKAGE)
+        ours = own_version()
     except PackageNotFoundError:
-        return "of unknown version"
+        ours = "of unknown version"
+    if ours == theirs:
+        return ""
+    return f"has landscape {ours}, and the sweep {theirs}; install the same there"

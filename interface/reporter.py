@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from landscape.data_store.files import write_over
+from landscape.data_store.version import own_version
 from landscape.figures.report.parts import Report
 from landscape.inventory import Inventory, taken
 from landscape.result_sections import SUBJECTS, answers, others
@@ -83,7 +83,7 @@ def made(inventory: Inventory) -> Report:
         ("Results", str(len(inventory.rows))),
         ("Tasks", ", ".join(list(tasks)[:6]) + (" …" if len(tasks) > 6 else "") or "none"),
         ("Commands", "run them in the store's folder, or with --store DIR"),
-        ("Written by", f"landscape {version('landscape-workbench')}"),
+        ("Written by", f"landscape {own_version()}"),
     ]
     sections = [runs(inventory), trained(inventory)]
     groups = alike(inventory.rows)

@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from landscape.data_store.errors import LandscapeError, UsageError
 from landscape.data_store.schemas.barrier import DEFINITIONS
 from landscape.data_store.schemas.insights import INSIGHTS
 from landscape.data_store.settings import check, option, to_json
+from landscape.data_store.version import own_version
 from landscape.strategies import Gathered, gather, missing_command
 
 if TYPE_CHECKING:
@@ -234,6 +234,6 @@ def _record(store: Store, found: Sequence[Evidence], settings: InsightsSettings)
         "model": config["model"],
         "settings": to_json(settings),
         "data": records[0]["data"],
-        "landscape": version("landscape-workbench"),
+        "landscape": own_version(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }

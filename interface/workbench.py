@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from landscape.data_store.errors import UsageError, unknown
 from landscape.data_store.files import SIZE_LIMIT
 from landscape.data_store.records import Checkpoint
 from landscape.data_store.settings import question as asked
+from landscape.data_store.version import own_version
 from landscape.subject import Context, Subject
 
 if TYPE_CHECKING:
@@ -243,7 +243,7 @@ class _Questions:
         record: dict[str, Any] = {"seconds": round(seconds, 3)}
         if self._landscape is None:
             created = datetime.now(UTC).isoformat(timespec="seconds")
-            return record | {"landscape": version("landscape-workbench"), "created": created}
+            return record | {"landscape": own_version(), "created": created}
         from landscape.provenance import provenance
 
         examples = {name: len(split.inputs) for name, split in self._landscape.splits.items()}

@@ -13,6 +13,7 @@ import click
 
 from landscape.data_store.conditions import parse_condition
 from landscape.data_store.errors import UsageError
+from landscape.data_store.version import own_version
 from landscape.figures.registry import FIGURES
 from landscape.options import CommaSeparated, common_options, existing_store, print_json
 from landscape.printing import print_table
@@ -238,7 +239,6 @@ def write(
     -------
     The files and the caption.
     """
-    from importlib.metadata import version
 
     from landscape.data_store.files import write_over
     from landscape.figures.caption import caption
@@ -251,7 +251,7 @@ def write(
     about = {
         "Title": f"{name}: {figure.summary}",
         "Keywords": ", ".join(ids),
-        "Software": f"landscape {version('landscape-workbench')}",
+        "Software": f"landscape {own_version()}",
     }
     drawn = figure.draw(ds, **looks)
     stem.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,13 @@ from landscape import dispatch
 from landscape.agenda import agenda
 from landscape.cluster import on_cluster
 from landscape.data_store.lock import is_held
+from landscape.data_store.version import own_version
 from landscape.dispatch import Dispatch, elsewhere, job
 from landscape.done import undone
 from landscape.experiment import Ask, Experiment, Offshoot, Variant
 from landscape.in_turn import in_turn
 from landscape.planning import plan
-from landscape.reach import PACKAGE, identity
+from landscape.reach import identity
 from landscape.steps import Place, Report, digest
 from landscape.sweeper import sweep
 from tests.support import clusters
@@ -135,7 +135,7 @@ def test_a_worker_that_does_not_fit_says_so_itself(
     step = plan(GRID)[0]
     other = landscape.open(tmp_path / "other").root
     whose = identity(other if wrong == "store" else place.store.root)
-    theirs = "99.1" if wrong == "version" else version(PACKAGE)
+    theirs = "99.1" if wrong == "version" else own_version()
     payload = pickle.dumps((step, elsewhere(place), tmp_path, whose, "a-topic"))
     with client_of(address, 2) as client:
         last = Report(**client.submit(job, theirs, step.name, payload, pure=False).result())

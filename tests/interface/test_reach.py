@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,8 @@ import landscape
 from landscape import reach
 from landscape.data_store.errors import LandscapeError
 from landscape.data_store.store import Store
-from landscape.reach import PACKAGE, identity, misfit, unreachable
+from landscape.data_store.version import own_version
+from landscape.reach import identity, misfit, unreachable
 
 
 @pytest.fixture
@@ -52,16 +53,12 @@ def test_a_store_that_must_not_be_written_to(store: Store, monkeypatch: pytest.M
 
 
 def test_another_version_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    ours = version(PACKAGE)
+    ours = own_version()
     assert misfit(ours) == ""
     assert misfit("99.1") == f"has landscape {ours}, and the sweep 99.1; install the same there"
 
-    def unknown(_name: str) -> str:
+    def unknown() -> str:
         raise PackageNotFoundError
 
-    monkeypatch.setattr(reach, "version", unknown)
-    reach._version.cache_clear()
-    try:
-        assert misfit(ours).startswith("has landscape of unknown version, and the sweep ")
-    finally:
-        reach._version.cache_clear()
+    monkeypatch.setattr(reach, "own_version", unknown)
+    assert misfit(ours).startswith("has landscape of unknown version, and the sweep ")
