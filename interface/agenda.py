@@ -26,7 +26,7 @@ class Agenda:
     runs
         In an order in which each comes after the run it begins at.
     questions
-        Every analysis about every run.
+        Every analysis about every run that will have as many checkpoints as it needs.
     """
 
     plantings: tuple[Planting, ...]
@@ -47,12 +47,23 @@ def agenda(experiment: Experiment, store: Store | None = None) -> Agenda:
     store
         Where its planted networks are, or will be; None plans without.
 
-    Raises `UsageError` as `landscape.planning.plan` does, and for an analysis that cannot be asked
-    about a run that will have too few levels.
+    Raises `UsageError` as `landscape.planning.plan` does, and for an analysis that is asked at
+    levels that there will not be, or for which no run will have enough.
     """
     runs = plan(experiment, store)
-    questions = tuple(_question(run, ask) for run in runs for ask in experiment.asks)
-    return Agenda(tuple(plantings(experiment)), tuple(runs), questions)
+    questions: list[Question] = []
+    for ask in experiment.asks:
+        least = _least(ask)
+        enough = [run for run in runs if _points(run, ask) >= least]
+        if runs and not enough:
+            raise UsageError(
+                f"analysis {ask.name!r} needs at least {least} checkpoints of a run, but no run "
+                "will have so many; say with 'at' of which levels"
+            )
+        questions += [_question(run, ask) for run in enough]
+    places = {run.name: place for place, run in enumerate(runs)}
+    questions.sort(key=lambda question: places[question.parent[0]])
+    return Agenda(tuple(plantings(experiment)), tuple(runs), tuple(questions))
 
 
 def _question(run: Planned, ask: Ask) -> Question:
@@ -65,7 +76,6 @@ def _question(run: Planned, ask: Ask) -> Question:
                 f"analysis {ask.name!r} is asked at level {number}, but {run.name} has levels 0 to "
                 f"{last}"
             )
-    _require_enough(run, ask)
     return Question(
         name=f"{run.name} {ask.name}",
         ask=ask,
@@ -76,13 +86,12 @@ def _question(run: Planned, ask: Ask) -> Question:
     )
 
 
-def _require_enough(run: Planned, ask: Ask) -> None:
-    """Raise `UsageError` unless an analysis will have as many checkpoints as it needs."""
+def _points(run: Planned, ask: Ask) -> int:
+    """How many checkpoints of a run an analysis is asked about."""
+    return run.config.levels if ask.at == "each" else len(ask.at)
+
+
+def _least(ask: Ask) -> int:
+    """How many checkpoints an analysis needs."""
     analysis = ANALYSES.load(ask.kind)
-    grouping = analysis.grouping(settings_of(analysis, ask.settings))
-    count = run.config.levels if ask.at == "each" else len(ask.at)
-    if count < grouping.least:
-        raise UsageError(
-            f"analysis {ask.name!r} needs at least {grouping.least} checkpoints of a run, but "
-            f"there will be {count} of {run.name}; say with 'at' of which levels"
-        )
+    return analysis.grouping(settings_of(analysis, ask.settings)).least

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import time
 from asyncio import CancelledError
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from contextlib import ExitStack, chdir, contextmanager, suppress
@@ -19,6 +20,9 @@ from landscape.data_store.version import own_version
 from landscape.outcome import Unheard, has_parent, orphaned, outcome
 from landscape.reach import identity, misfit, unreachable
 from landscape.steps import Place, Report, Reporter, Step, digest
+
+AHEAD = 2000
+"""How many steps a scheduler is told of at a time: what it remembers does not grow with a sweep."""
 
 TEND_SECONDS = 3.0
 """How often it is looked after workers."""
@@ -71,7 +75,9 @@ class Dispatch:
         self._home = Path.cwd()
         self._news: SimpleQueue[Any] = SimpleQueue()
         self._steps: dict[str, Step] = {}
+        self._ready: deque[tuple[Step, str]] = deque()
         self._futures: dict[str, Future] = {}
+        self._names: dict[str, str] = {}
         self._waiting: dict[str, list[Step]] = {}
         self._suspects: list[Step] = []
         self._known = 0
@@ -92,10 +98,11 @@ class Dispatch:
                 self._waiting.setdefault(step.parent[0], []).append(step)
             else:
                 self._consider(step)
-        while self._futures or self._suspects:
-            if not self._futures:
+        while self._futures or self._ready or self._suspects:
+            if not self._futures and not self._ready:
                 self._known = len(self._overfull())
                 self._begin(self._suspects.pop(), "-alone")
+            self._send()
             news = self._next()
             if isinstance(news, Report):
                 self._pass_on(news)
@@ -131,12 +138,20 @@ class Dispatch:
             self._consider(step)
 
     def _begin(self, step: Step, again: str = "") -> None:
-        """Send a step to the cluster."""
-        key = f"landscape-{digest(step)}-{self._identity}{again}"
-        payload = pickle.dumps((step, self._place, self._home, self._identity, self._topic))
-        future = self._client.submit(job, own_version(), step.name, payload, key=key, pure=False)
-        self._futures[step.name] = future
-        future.add_done_callback(self._news.put)
+        """Have a step sent to the cluster."""
+        self._ready.append((step, again))
+
+    def _send(self) -> None:
+        """Send steps to the cluster, but not more than are soon begun."""
+        while self._ready and len(self._futures) < AHEAD:
+            step, again = self._ready.popleft()
+            key = f"landscape-{digest(step)}-{self._identity}{again}"
+            payload = pickle.dumps((step, self._place, self._home, self._identity, self._topic))
+            future = self._client.submit(
+                job, own_version(), step.name, payload, key=key, pure=False
+            )
+            self._futures[step.name], self._names[key] = future, step.name
+            future.add_done_callback(self._news.put)
 
     def _hear(self, event: tuple[float, dict[str, Any]]) -> None:
         """A worker reports; this is another thread than the one that waits for it."""
@@ -155,13 +170,13 @@ class Dispatch:
 
     def _end(self, future: Future) -> bool:
         """A step is done, or failed, or died with its worker; False if nobody can say which."""
-        name = next(name for name, own in self._futures.items() if own is future)
+        name = self._names[future.key]
         is_alone = future.key.endswith("-alone")
         try:
             last = self._last(name, future)
         except (CancelledError, futures.CancelledError):  # the scheduler ended just now
             return False
-        del self._futures[name]  # what the scheduler knows of it goes with it
+        del self._futures[name], self._names[future.key]  # what the scheduler knows goes with it
         if last is None and not is_alone:
             self._suspects.append(self._steps[name])
             return True

@@ -131,6 +131,9 @@ def command(
         train_all(planned, place, jobs or 1, as_json, quiet)
     else:
         train_single(planned[0], place, as_json, quiet)
+    if experiment.asks and not as_json:
+        size = " --quick" if quick else ""
+        click.echo(f"Its analyses are asked by: landscape sweep {file}{size}")
 
 
 def _begun(

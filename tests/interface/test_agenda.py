@@ -84,12 +84,22 @@ def test_questions_name_the_code_that_made_their_run(tmp_path: Path) -> None:
     assert {(q.task, q.model) for q in agenda(GRID).questions} == {(None, None)}
 
 
+def test_runs_with_too_few_levels_are_not_asked_about() -> None:
+    branches = (Offshoot("short", "each", None, {"levels": 1}),)
+    asks = (Ask("overlap", "overlap"), Ask("line", "barrier", {}, (0, "last")))
+    whole = agenda(Experiment("a", TINY, (), branches, asks=asks))
+    assert [run.name for run in whole.runs] == ["a", "a-short-0", "a-short-1"]
+    assert [question.name for question in whole.questions] == [
+        "a overlap", "a line", "a-short-0 line", "a-short-1 line"
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("ask", "sentence"),
     [
         (
             Ask("overlap", "overlap", {}, ("last",)),
-            r"analysis 'overlap' needs at least 2 checkpoints of a run, but there will be 1 of a-",
+            r"analysis 'overlap' needs at least 2 checkpoints of a run, but no run will have so many",
         ),
         (
             Ask("end", "overlap", {}, (0, 2)),

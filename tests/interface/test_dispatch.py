@@ -58,6 +58,30 @@ def place(tmp_path: Path) -> Place:
     return Place(landscape.open(tmp_path / "s"), threads=1)
 
 
+def test_a_scheduler_is_told_of_a_few_steps_at_a_time(
+    address: str, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "AHEAD", 2)
+    experiment = replace(GRID, grid={"lr": (0.1, 0.2, 0.3, 0.4)})
+    heard: list[Report] = []
+    with client_of(address, 2) as client:
+        most = []
+        submit = client.submit
+
+        def counted(*given: Any, **more: Any) -> Any:
+            most.append(len(client.futures))
+            return submit(*given, **more)
+
+        client.submit = counted
+        sent = Dispatch(client, elsewhere(place), heard.append)
+        assert sent.carry_out(agenda(experiment).steps)
+        assert len(client.futures) == 0
+    assert sent.failed == {}
+    assert len(most) == 8
+    assert max(most) == 1  # and the one that is sent
+    assert sum(report.what == "done" for report in heard) == 8
+
+
 def test_a_step_that_fails_fails_alone(address: str, place: Place) -> None:
     variants = (Variant("bad", {"optimizer": "sgd", "lr": 1e30}),)
     branches = (Offshoot("of-bad", 1, "bad", {}), Offshoot("b", "each", None, {}))
