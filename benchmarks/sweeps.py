@@ -4,8 +4,8 @@ Run with ``python -m benchmarks.sweeps``; the LeNet runs need MNIST, in the fold
 ``LANDSCAPE_DATA`` names. The tiny jobs are 1 000 runs of two levels of two steps each, and a
 question about every one: what they take in turn, in one process of one thread, is what they cost
 themselves; what two processes take more than half of that is what the sweep costs. Both are counted
-from the end of the first job to that of the last, so that nobody's imports count; the memory is
-that of the process with the scheduler.
+from the end of the 200th job to that of the last, when all processes have imported what they need;
+how long that takes is printed too. The memory is that of the process with the scheduler.
 
 The LeNet runs are done by two processes of one thread each and, as scripts do, one after another in
 one process with two threads, and with one. Here everything counts, imports too.
@@ -41,7 +41,7 @@ TINY = {
     "max_examples": 50,
     "eval_every": 2,
 }
-RUNS, PROCESSES = 1000, 2
+RUNS, PROCESSES, WARM = 1000, 2, 200
 LENET = """
 name = "lenet"
 replicates = 24
@@ -59,14 +59,17 @@ class Course:
 
     Parameters
     ----------
+    start
+        Seconds to the end of the 200th job.
     seconds
-        From the end of the first job to that of the last.
+        From there to the end of the last.
     jobs
         How many ended in that time.
     memory
         MiB of this process after each tenth of them.
     """
 
+    start: float
     seconds: float
     jobs: int
     memory: tuple[float, ...]
@@ -90,12 +93,14 @@ def tiny_jobs(runs: int, executing: Callable[[], AbstractContextManager[Executor
             if len(ends) % (2 * runs // 10) == 0:
                 memory.append(process.memory_info().rss / 2**20)
 
+    began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder, executing() as execute:
         place = Place(landscape.open(Path(folder) / "store"), threads=1)
         swept = sweep(experiment, place, execute, hear)
         assert not swept.failed
         assert not swept.missing
-    return Course(ends[-1] - ends[0], len(ends) - 1, tuple(memory))
+    warm = min(WARM, len(ends) // 2)
+    return Course(ends[warm] - began, ends[-1] - ends[warm], len(ends) - 1 - warm, tuple(memory))
 
 
 def lenet_runs(data: Path, *options: str) -> float:
@@ -119,9 +124,13 @@ def main() -> None:
     tiny_jobs(5, lambda: nullcontext(in_turn))
     alone = tiny_jobs(RUNS, lambda: nullcontext(in_turn))
     together = tiny_jobs(RUNS, lambda: side_by_side(PROCESSES))
-    overhead = PROCESSES * together.each - alone.each
-    print(f"{2 * RUNS} tiny jobs: {alone.each:.1f} ms each in turn, {together.each:.1f} ms in ")
-    print(f"{PROCESSES} processes; a process spends {overhead:.1f} ms on a job beside its work")
+    wall = together.each - alone.each / PROCESSES
+    print(
+        f"{2 * RUNS} tiny jobs: {alone.each:.1f} ms each in turn, {together.each:.1f} ms in "
+        f"{PROCESSES} processes: {wall:.1f} ms more than their work alone would take, "
+        f"{PROCESSES * wall:.1f} ms of each process"
+    )
+    print(f"until 200 were done: {alone.start:.1f} s in turn, {together.start:.1f} s side by side")
     told = ", ".join(f"{size:.0f}" for size in together.memory)
     print(f"MiB of the process with the scheduler, after each tenth of them: {told}\n")
     folder = os.environ.get("LANDSCAPE_DATA")

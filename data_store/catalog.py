@@ -24,13 +24,16 @@ Answer = TypeVar("Answer")
 
 _RUNS = """
 SELECT runs.run AS run, task, model, criterion, runs.seed AS seed,
-       count(levels.level) AS levels, asked, min(density) AS density, created, parent,
-       (SELECT test_error FROM levels l WHERE l.run = runs.run ORDER BY level DESC LIMIT 1)
-       AS test_error,
-       CASE WHEN sum(levels.status = 'diverged') > 0 THEN 'diverged'
-            WHEN count(levels.level) >= asked THEN 'done' ELSE 'unfinished' END AS status
-FROM runs LEFT JOIN levels ON levels.run = runs.run GROUP BY runs.run
-"""
+       coalesce(finished, 0) AS levels, asked, density, created, parent,
+       last.test_error AS test_error,
+       CASE WHEN diverged > 0 THEN 'diverged'
+            WHEN coalesce(finished, 0) >= asked THEN 'done' ELSE 'unfinished' END AS status
+FROM runs
+LEFT JOIN (SELECT run, count(level) AS finished, min(density) AS density,
+                  sum(status = 'diverged') AS diverged FROM levels GROUP BY run) own
+       ON own.run = runs.run
+LEFT JOIN (SELECT run, max(level), test_error FROM levels GROUP BY run) last ON last.run = runs.run
+"""  # levels are read twice, not once for each run; beside one max() a bare column is of its row
 _RUN_FIELDS = {
     **dict.fromkeys(("run", "task", "model", "criterion", "created", "parent", "status"), "TEXT"),
     **dict.fromkeys(("seed", "levels", "asked", "density", "test_error"), "REAL"),

@@ -78,6 +78,7 @@ class Dispatch:
         self._ready: deque[tuple[Step, str]] = deque()
         self._futures: dict[str, Future] = {}
         self._names: dict[str, str] = {}
+        self._last_words: dict[str, Report] = {}
         self._waiting: dict[str, list[Step]] = {}
         self._suspects: list[Step] = []
         self._known = 0
@@ -104,8 +105,8 @@ class Dispatch:
                 self._begin(self._suspects.pop(), "-alone")
             self._send()
             news = self._next()
-            if isinstance(news, Report):
-                self._pass_on(news)
+            if isinstance(news, tuple):
+                self._pass_on(*news)
             elif news.status in ("pending", "lost"):  # its result went with its worker: once more
                 news.add_done_callback(self._news.put)
             elif news.status not in ("finished", "error") or not self._end(news):
@@ -155,11 +156,14 @@ class Dispatch:
 
     def _hear(self, event: tuple[float, dict[str, Any]]) -> None:
         """A worker reports; this is another thread than the one that waits for it."""
-        self._news.put(Report(**event[1]["report"]))
+        self._news.put((event[1]["key"], Report(**event[1]["report"])))
 
-    def _pass_on(self, report: Report) -> None:
-        """A worker has reported, perhaps on behalf of somebody else's sweep of this store."""
-        if report.run not in self._futures:
+    def _pass_on(self, key: str, report: Report) -> None:
+        """A worker has reported, perhaps to somebody else who sweeps this store."""
+        if key not in self._names:
+            return
+        if report.what in ("done", "failed"):
+            self._last_words[key] = report
             return
         self._report(report)
         if report.what == "level":
@@ -193,8 +197,9 @@ class Dispatch:
 
     def _last(self, name: str, future: Future) -> Report | None:
         """The last report about a step; None if its workers died."""
-        if future.status == "finished":
-            return Report(**future.result())
+        heard = self._last_words.pop(future.key, None)
+        if future.status == "finished":  # to fetch what it returned takes several messages
+            return heard or Report(**future.result())
         error = future.exception()
         if isinstance(error, import_module("distributed").KilledWorker):
             return None
@@ -232,13 +237,15 @@ def job(theirs: str, name: str, payload: bytes) -> dict[str, Any]:
 
     def tell(report: Report) -> None:
         heed()
-        worker.log_event(topic, {"report": _plain(report)})
+        worker.log_event(topic, {"key": key, "report": _plain(report)})
 
     if fault := unreachable(place.store.root, whose):
         return _plain(Report(step.name, "failed", f"worker {worker.address} {fault}"))
     place = replace(place, device=_device(place.device, worker.name))
     with _ALONE, _inside(home), using_threads(place.threads):
-        return _plain(outcome(step, place, tell, heed))
+        last = outcome(step, place, tell, heed)
+    tell(last)
+    return _plain(last)
 
 
 @contextmanager

@@ -18,6 +18,11 @@ PATIENCE = 60
 """Seconds that a process has to begin."""
 
 _SETTINGS: Mapping[str, Any] = {
+    "distributed.nanny.pre-spawn-environ": {  # without the MALLOC_TRIM_THRESHOLD_ that slows torch
+        "OMP_NUM_THREADS": 1,
+        "MKL_NUM_THREADS": 1,
+        "OPENBLAS_NUM_THREADS": 1,
+    },
     "distributed.scheduler.allowed-failures": 1,  # then it is tried alone
     "distributed.scheduler.worker-saturation": 1.0,  # none waits at a worker, to die with it
     "distributed.scheduler.http.routes": [],  # nobody is told anything

@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 
 from landscape.commands.train import naming, read_stated
-from landscape.data_store.errors import UsageError
 from landscape.data_store.store import Store, open_store
 from landscape.options import common_options, existing_store
 
@@ -59,11 +58,13 @@ def command(
     setting or 'plant' must be for the settings 'set' to follow; [[plant]], networks with a ticket
     hidden in them (name, target, and the options of landscape plant), at which every combination
     begins; [[analysis]], with the analysis's name as 'kind', its options, and the levels 'at' of
-    each run it is asked about. A density may be "planted".
+    each run it is asked about; runs with fewer levels than it needs are passed over. A density may
+    be "planted".
 
     Runs are called NAME-s0-PLANT and what the grid takes. What is done is passed over: the same
     command goes on after an interruption, tries again what failed, and in the end only reads. One
-    step that fails does not stop the others. Two sweeps of one store do each step once.
+    step that fails does not stop the others. Two sweeps of one store do each step once. Each of
+    several --jobs may take its share of the memory; one that takes more is stopped, and fails.
     """
     from landscape.agenda import agenda
     from landscape.commands.sweep_tables import print_plan, print_status, print_swept
@@ -73,13 +74,8 @@ def command(
     from landscape.steps import Place
     from landscape.sweeper import sweep
 
-    if jobs and scheduler:
-        raise UsageError(
-            f"--jobs {jobs} is of this machine, and the cluster at {scheduler} has workers of its "
-            "own; give one of the two"
-        )
     found = read_stated(file, quick)
-    experiment, jobs = found.experiment, None if scheduler else jobs or found.jobs
+    experiment, jobs = found.experiment, jobs or (None if scheduler else found.jobs)
     is_there = layout.manifest(store_path).exists()
     store = existing_store(store_path, max_size) if is_there else None
     with naming(file):
@@ -92,10 +88,8 @@ def command(
         if status:
             print_status(whole, Place(existing_store(store_path, max_size), data, device), as_json)
             return
-    place, began = (
-        Place(open_store(store_path, size_limit=max_size), data, device, threads),
-        time.monotonic(),
-    )
+    began = time.monotonic()
+    place = Place(open_store(store_path, size_limit=max_size), data, device, threads)
     with (
         executor(jobs, scheduler) as execute,
         watched(execute, file.stem, quiet) as watching,

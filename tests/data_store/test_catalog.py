@@ -8,15 +8,16 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from landscape.data_store import index, layout, snapshot
-from landscape.data_store.catalog import Catalog
+from landscape.data_store.catalog import _RUNS, Catalog
 from landscape.data_store.conditions import Condition
-from landscape.data_store.describe import described
+from landscape.data_store.describe import COLUMNS, described
 from landscape.data_store.errors import LandscapeError, UsageError
 from landscape.data_store.level_file import level_image, read_level
 from landscape.data_store.manifest import manifest_bytes
@@ -860,3 +861,28 @@ def test_listing_a_store_imports_nothing_heavy(store):
         )
         assert done.stdout.split() == ["2", "2", "2"]
         assert done.stderr == ""
+
+
+def test_to_list_runs_is_as_much_work_as_there_are_runs():
+    def steps(runs: int) -> int:
+        """How many instructions of SQLite's machine list so many runs of three levels."""
+        counted = 0
+
+        def count() -> int:
+            nonlocal counted
+            counted += 1
+            return 0
+
+        with closing(snapshot.new(index.SCHEMA)) as db:
+            for kind, number in (("run", 1), ("level", 3)):
+                width = len(COLUMNS[kind])
+                names = list(COLUMNS[kind])
+                for i in range(runs * number):
+                    row = [None] * width
+                    row[names.index("run")] = f"run-{i // number}"
+                    index.insert(db, kind, f"{kind}-{i}", tuple(row))
+            db.set_progress_handler(count, 10)
+            assert len(db.execute(_RUNS).fetchall()) == runs
+        return counted
+
+    assert steps(400) / steps(50) < 16  # 8 times as many; each beside all others would be 64

@@ -99,7 +99,7 @@ def test_runs_with_too_few_levels_are_not_asked_about() -> None:
     [
         (
             Ask("overlap", "overlap", {}, ("last",)),
-            r"analysis 'overlap' needs at least 2 checkpoints of a run, but no run will have so many",
+            r"'overlap' needs at least 2 checkpoints of a run, but no run will have so many; say",
         ),
         (
             Ask("end", "overlap", {}, (0, 2)),
