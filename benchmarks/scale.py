@@ -8,17 +8,15 @@ question to a store of 16 runs; what remains is what grows.
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import landscape
-from benchmarks.finding import rebuild
+from benchmarks.finding import rebuild, timed
 from benchmarks.made_up_results import write_results
 from benchmarks.measure import machine
 from landscape.agenda import agenda
@@ -80,16 +78,6 @@ def planned(root: Path) -> int:
     return len(whole.steps) - len(undone(whole.steps, Place(store)))
 
 
-def timed(question: Callable[[Path], int], few: Path, many: Path) -> tuple[int, float, float]:
-    """Answer, seconds and MiB at most of a question, after the same to the small store."""
-    question(few)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    began = time.perf_counter()
-    answer = question(many)
-    seconds = time.perf_counter() - began
-    return answer, seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-
-
 def size(root: Path) -> tuple[int, float, float]:
     """Files, MiB of their content, and MiB that they take on the disk."""
     stats = [path.stat() for path in root.rglob("*") if path.is_file()]
@@ -120,12 +108,12 @@ def main() -> None:
             files, content, disk = size(root)
             print(f"\n{runs} runs: {files} files, {content:.0f} MiB, {disk:.0f} MiB on the disk "
                   f"(made in {made:.0f} s)")  # fmt: skip
-            print("| | found | seconds | more memory, MiB |\n|---|---:|---:|---:|")
+            print("| | found | seconds |\n|---|---:|---:|")
             for name, question in questions.items():
                 spawn = multiprocessing.get_context("spawn")
                 with ProcessPoolExecutor(1, mp_context=spawn) as process:
                     answer = process.submit(timed, question, few, root).result()
-                print(f"| {name} | {answer[0]} | {answer[1]:.3g} | {answer[2]:.0f} |")
+                print(f"| {name} | {answer[0]} | {answer[1]:.3g} |")
             index = layout.index(root).stat().st_size / 2**20
             print(f"The file of the catalogue: {index:.1f} MiB")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,8 @@ PATIENCE = 10
 
 ABSENCE = 60
 """Seconds that a scheduler which was there has to come back."""
+
+_TRIM, _MANY = "MALLOC_TRIM_THRESHOLD_", 2**24  # bytes that are kept rather than given back
 
 _ADDRESS = re.compile(r"(tcp|tls|ucx|ws|wss)://[^/\s]+:[0-9]+")
 
@@ -53,6 +56,8 @@ def on_cluster(address: str) -> Executor:
             with _connected(address) as client:
                 _require_alike(client, address)
                 _require_reach(client, there)
+                for told in _slowness(client):
+                    report(Report(left[0].name, "warning", told))
                 if not client.nthreads():
                     text = f"the cluster at {address} has no workers yet; waiting for them"
                     report(Report(left[0].name, "warning", text))
@@ -92,6 +97,20 @@ def _require_answer(address: str) -> None:
     """Raise `OSError` or `TimeoutError` unless a scheduler answers."""
     with futures.ThreadPoolExecutor(1) as beside:  # a notebook has a loop of its own
         beside.submit(asyncio.run, asyncio.wait_for(_identified(address), PATIENCE)).result()
+
+
+def _slowness(client: Client) -> Iterator[str]:
+    """What makes workers slow that need not be so."""
+    set_to = client.run(os.getenv, _TRIM)
+    slow = [
+        name for name, value in set_to.items() if value and value.isdigit() and int(value) < _MANY
+    ]
+    if slow:
+        yield (
+            f"{len(slow)} of {len(set_to)} workers have {_TRIM}={set_to[slow[0]]}, which Dask sets "
+            "and under which torch takes up to 1.4 times as long; start them with "
+            "DASK_DISTRIBUTED__NANNY__PRE_SPAWN_ENVIRON='{\"MALLOC_TRIM_THRESHOLD_\": None}'"
+        )
 
 
 def _await_return(address: str) -> None:

@@ -15,7 +15,7 @@ from landscape.cli import run
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```(console|python)\n(.*?)```", TEXT, re.DOTALL)
+BLOCKS = re.findall(r"```(console|python|toml)\n(.*?)```", TEXT, re.DOTALL)
 FOREIGN = """
 import torch
 from safetensors.torch import save_file
@@ -29,6 +29,10 @@ def follow(folder: Path, replaced: dict[str, str], monkeypatch: pytest.MonkeyPat
     """Execute all blocks in `folder`; `replaced` makes the study small."""
     monkeypatch.chdir(folder)
     for kind, block in BLOCKS:
+        if kind == "toml":
+            name = block.splitlines()[0].removeprefix("# ")
+            Path(name).write_text(changed(block, replaced), encoding="utf-8")
+            continue
         if kind == "python":
             python(block, replaced)
             continue
@@ -44,9 +48,14 @@ def python(block: str, replaced: dict[str, str]) -> None:
         if Path("my_net.py").is_file() and Path("my_data.py").is_file():
             subprocess.run([sys.executable, "-c", FOREIGN], check=True)
         return
+    exec(compile(changed(block, replaced), "README.md", "exec"), {})
+
+
+def changed(text: str, replaced: dict[str, str]) -> str:
+    """A text of a smaller study."""
     for old, new in replaced.items():
-        block = block.replace(old, new)
-    exec(compile(block, "README.md", "exec"), {})
+        text = text.replace(old, new)
+    return text
 
 
 def command(line: str, replaced: dict[str, str]) -> None:
@@ -54,9 +63,7 @@ def command(line: str, replaced: dict[str, str]) -> None:
     if line.startswith("make"):
         subprocess.run(["make", "--dry-run", *line.split()[1:]], cwd=ROOT, check=True)
         return
-    for old, new in replaced.items():
-        line = line.replace(old, new)
-    words = shlex.split(line)
+    words = shlex.split(changed(line, replaced))
     assert words[0] == "landscape"
     assert run(words[1:]) == 0, line
 
@@ -72,6 +79,7 @@ def test_every_command_runs_on_bundled_data(
             "--iterations 10000": "--iterations 30",
             "--iterations 1410 --last-iterations 2820": "--iterations 20",
             'task="mnist"': 'task="digits"',
+            "iterations = 500": "iterations = 20",
         },
         monkeypatch,
     )

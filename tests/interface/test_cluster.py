@@ -189,3 +189,32 @@ def test_the_command(address: str, tmp_path: Path, capsys: pytest.CaptureFixture
     assert "has workers of its own; give one of the two" in capsys.readouterr().err
     assert run([*words, "localhost"]) == 2
     assert "'localhost' is no address of a scheduler" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (["65536", "65536"], "2 of 2 workers have MALLOC_TRIM_THRESHOLD_=65536, which Dask sets"),
+        ([None, "65536"], "1 of 2 workers have MALLOC_TRIM_THRESHOLD_=65536"),
+        ([None, "134217728"], None),
+        (["", "no number"], None),
+        ([], None),
+    ],
+)
+def test_workers_that_are_slow_without_need_are_told_of(
+    values: list[str | None], told: str | None
+) -> None:
+    class Client:
+        """Knows what workers answer."""
+
+        def run(self, what: object, name: str) -> dict[str, str | None]:
+            assert (what, name) == (os.getenv, "MALLOC_TRIM_THRESHOLD_")
+            return {f"tcp://{i}": value for i, value in enumerate(values)}
+
+    found = list(cluster._slowness(Client()))
+    if told is None:
+        assert found == []
+    else:
+        [sentence] = found
+        assert sentence.startswith(told)
+        assert "PRE_SPAWN_ENVIRON='{\"MALLOC_TRIM_THRESHOLD_\": None}'" in sentence

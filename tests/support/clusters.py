@@ -14,6 +14,8 @@ from typing import Any
 
 import distributed
 
+PRE_SPAWN = "DASK_DISTRIBUTED__NANNY__PRE_SPAWN_ENVIRON"
+
 
 @contextmanager
 def process(*words: str, cwd: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
@@ -59,6 +61,7 @@ def scheduler(cwd: Path, **environment: str) -> Iterator[str]:
 def worker(address: str, cwd: Path, *more: str, **environment: str) -> Iterator[int]:
     """A worker of one thread, with a nanny that starts it again; the nanny's process."""
     words = ("worker", address, "--nthreads", "1", "--no-dashboard", "--local-directory", ".")
+    environment = {PRE_SPAWN: '{"MALLOC_TRIM_THRESHOLD_": None}'} | environment
     with process(*words, *more, cwd=cwd, **environment) as started:
         yield started.pid
 
