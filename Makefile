@@ -48,6 +48,7 @@ bench: $(VENV)/installed-bench
 	$(RUN)/python -m benchmarks.rays
 	$(RUN)/python -m benchmarks.sampled
 	$(RUN)/python -m benchmarks.sweeps
+	$(RUN)/python -m benchmarks.scale
 
 clean:
 	rm -rf $(VENV) build demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -124,7 +124,8 @@ def test_killed_again_and_again(
                 output, _ = started.communicate(timeout=300)
             if started.returncode == 0:
                 break
-            assert "Traceback" not in output, output
+            if started.returncode != -signal.SIGKILL:  # else what it was just starting complains
+                assert "Traceback" not in output, output
         assert started.returncode == 0, output
         require_same(store, file, undisturbed)
         whole += 1
