@@ -66,7 +66,7 @@ def netcdf_image(
     attrs
         Text about the whole; empty text is left out.
 
-    The bytes depend on what is given alone. About 2 ms, and 2 ms more for each variable when no
+    The bytes depend on what is given alone. About 1 ms, and 2 ms more for each variable when no
     file like it was made just before.
     """
     import h5py

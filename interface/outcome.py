@@ -36,16 +36,7 @@ def outcome(
     """
     from landscape.training.imp import Finished
 
-    shown = warnings.showwarning
-
-    def tell(told: Report) -> None:
-        """Report, with warnings as they were; what goes wrong there is no failure of the step."""
-        with warnings.catch_warnings():
-            warnings.showwarning = shown
-            try:
-                report(told)
-            except Exception as error:
-                raise Unheard(step.name) from error
+    tell = _telling(report)
 
     def listen(event: object) -> None:
         heed()
@@ -75,6 +66,21 @@ def outcome(
     except Exception as error:  # of this step alone: the others go on
         return Report(step.name, "failed", f"{type(error).__name__}: {error}")
     return Report(step.name, "done")
+
+
+def _telling(report: Reporter) -> Reporter:
+    """Reports with warnings as they are now; what goes wrong there is `Unheard`, not the step's."""
+    shown = warnings.showwarning
+
+    def tell(told: Report) -> None:
+        with warnings.catch_warnings():
+            warnings.showwarning = shown
+            try:
+                report(told)
+            except Exception as error:
+                raise Unheard(told.run) from error
+
+    return tell
 
 
 def _patiently(step: Step, place: Place, listener: Listener, warn: Callable[[str], None]) -> None:

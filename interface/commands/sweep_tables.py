@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -47,8 +48,10 @@ def print_plan(whole: Agenda, place: Place, jobs: int | None, as_json: bool) -> 
     if as_json:
         print_json(_plan_record(whole, names, ahead, count))
         return
+    asked = Counter(question.parent[0] for question in whole.questions)
+    answered = Counter(q.parent[0] for q in whole.questions if q.name not in names)
     print_table(
-        ("run", "begins at", "task", "levels", "iterations", ""),
+        ("run", "begins at", "task", "levels", "iterations", "answers", ""),
         [
             (
                 run.name,
@@ -56,6 +59,7 @@ def print_plan(whole: Agenda, place: Place, jobs: int | None, as_json: bool) -> 
                 run.config.task,
                 run.config.levels,
                 run.config.all_iterations,
+                f"{answered[run.name]} of {asked[run.name]}",
                 "" if run.name in names else "done",
             )
             for run in whole.runs

@@ -101,3 +101,22 @@ def test_a_file_of_branches_takes_no_settings_of_a_run(
     path.write_text('[[branch]]\nname = "b"\nof = "imp"\nat = 1\n')
     assert run(["train", str(path), "--lr", "1", "--store", str(small_store.root)]) == 2
     assert "has branches only, of runs that are stored" in capsys.readouterr().err
+
+
+def test_a_file_with_analyses_says_what_asks_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "x.toml"
+    text = (
+        'name = "x"\n[train]\ntask = "digits"\nmodel = "mlp:64-20-10"\nlevels = 2\niterations = 5\n'
+    )
+    path.write_text(text + "[quick]\niterations = 2\n")
+    words = ["train", str(path), "--quick", "--store", str(tmp_path / "s"), "--quiet"]
+    assert run(words) == 0
+    assert "Its analyses" not in capsys.readouterr().out
+    path.write_text(path.read_text() + '[[analysis]]\nkind = "overlap"\n')
+    assert run(words) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[-1] == f"Its analyses are asked by: landscape sweep {path} --quick"
+    assert run([*words, "--json"]) == 0
+    assert "Its analyses" not in capsys.readouterr().out
