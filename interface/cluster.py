@@ -94,9 +94,18 @@ def _connected(address: str) -> Iterator[Client]:
 
 
 def _require_answer(address: str) -> None:
-    """Raise `OSError` or `TimeoutError` unless a scheduler answers."""
+    """Raise `OSError` or `TimeoutError` without an answer, `LandscapeError` without a scheduler."""
     with futures.ThreadPoolExecutor(1) as beside:  # a notebook has a loop of its own
-        beside.submit(asyncio.run, asyncio.wait_for(_identified(address), PATIENCE)).result()
+        asked = beside.submit(asyncio.run, asyncio.wait_for(_identified(address), PATIENCE))
+        try:
+            asked.result()
+        except (OSError, TimeoutError):
+            raise
+        except Exception as error:  # a web page read as a message is one of 3 EiB
+            raise LandscapeError(
+                f"what answers at {address} is no Dask scheduler; give the address that the "
+                "scheduler printed when it was started, not that of its dashboard"
+            ) from error
 
 
 def _slowness(client: Client) -> Iterator[str]:

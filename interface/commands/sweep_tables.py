@@ -88,8 +88,11 @@ def _time(ahead: Forecast, jobs: int) -> str:
     side_by_side = f"{jobs} step{'s' * (jobs > 1)} at a time"
     if not ahead.work and not ahead.unknown:
         return "There is nothing left to do."
-    if not ahead.work and ahead.unknown:
-        return "How long it will take is not known: no step like these was done yet."
+    if ahead.unknown and not ahead.words(jobs):
+        return (
+            f"How long it will take is not known: none like {ahead.unknown} of the steps was done "
+            "yet, and the others take less than a second."
+        )
     known = f"It will take {ahead.words(jobs) or 'less than a second'}, {side_by_side}"
     if not ahead.unknown:
         return f"{known}."

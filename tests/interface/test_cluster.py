@@ -191,6 +191,23 @@ def test_the_command(address: str, tmp_path: Path, capsys: pytest.CaptureFixture
     assert "'localhost' is no address of a scheduler" in capsys.readouterr().err
 
 
+def test_a_port_of_something_else_is_no_scheduler(place: Place) -> None:
+    def answer_as_a_web_server(listening: socket.socket) -> None:
+        line, _ = listening.accept()
+        with closing(line):
+            line.recv(1000)
+            line.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+            line.recv(1000)
+
+    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
+        server = threading.Thread(target=answer_as_a_web_server, args=(listening,))
+        server.start()
+        address = f"tcp://127.0.0.1:{listening.getsockname()[1]}"
+        with pytest.raises(LandscapeError, match=f"what answers at {address} is no Dask scheduler"):
+            on_cluster(address)(agenda(GRID).steps, place, lambda _: None)
+        server.join()
+
+
 @pytest.mark.parametrize(
     ("values", "told"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import pytest
 
 import landscape
 from landscape.cli import run
+from landscape.commands import sweep_tables
+from landscape.forecast import Forecast
 
 FILE = """
 name = "a"
@@ -79,8 +82,10 @@ def test_a_dry_run_prints_the_plan_and_makes_nothing(call: Call, tmp_path: Path)
     assert (code, err) == (0, "")
     assert out.splitlines()[0] == "8 runs (0 done), 8 answers (0 done); 16 levels, 320 iterations"
     assert len(out.splitlines()) == 11
-    assert out.splitlines()[10].endswith(
-        ", 1 step at a time: of 8 steps it is not known, since none like them was done yet."
+    assert out.splitlines()[1].split()[-1] == "answers"
+    assert out.splitlines()[2].endswith("0 of 1")
+    assert re.search(
+        r"not known.* 8 of the steps |of 8 steps it is not known", out.splitlines()[10]
     )
     assert "a-s1-magnitude-lr0.2" in out
     assert not (tmp_path / "s").exists()
@@ -97,6 +102,30 @@ def test_a_dry_run_prints_the_plan_and_makes_nothing(call: Call, tmp_path: Path)
         "points": ["a-quick-s0-random-lr0.1"],
         "done": False,
     }
+
+
+@pytest.mark.parametrize(
+    ("ahead", "jobs", "sentence"),
+    [
+        (Forecast(0, 0, 0), 2, "There is nothing left to do."),
+        (Forecast(0.5, 0.5, 0), 2, "It will take less than a second, 2 steps at a time."),
+        (Forecast(600, 60, 0), 2, "It will take about 5 min, 2 steps at a time."),
+        (
+            Forecast(600, 60, 8),
+            1,
+            "It will take more than 10 min, 1 step at a time: of 8 steps it is not known, since "
+            "none like them was done yet.",
+        ),
+        (
+            Forecast(0.5, 0.5, 8),
+            2,
+            "How long it will take is not known: none like 8 of the steps was done yet, and the "
+            "others take less than a second.",
+        ),
+    ],
+)
+def test_how_long_it_will_take(ahead: Forecast, jobs: int, sentence: str) -> None:
+    assert sweep_tables._time(ahead, jobs) == sentence
 
 
 def test_a_sweep_prints_its_progress_its_tables_and_where_things_are(
